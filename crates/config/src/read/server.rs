@@ -1,0 +1,131 @@
+//! Reads `admin`, `log` and `limits`.
+
+use std::path::PathBuf;
+
+use crate::config::{Admin, AdminCredential, AdminPublic, Limits, Listener, Log, OnFull, Size};
+use crate::read::listener::parse_address;
+use crate::read::{auth, section};
+use crate::schema;
+use crate::secret::{SecretSource, TextSource};
+use crate::table::{Report, Table};
+use crate::units::{InvalidUnit, parse_size};
+
+/// A tenant's log holds at least a few of the smallest segments.
+const MIN_LOG_SIZE: u64 = 1 << 20;
+
+pub(super) const ON_FULL: [(&str, OnFull); 2] = [("drop_oldest", OnFull::DropOldest), ("refuse", OnFull::Refuse)];
+
+pub(super) fn admin(file: &Table<'_>, listeners: &[Listener], report: &mut Report) -> Admin {
+    let table = section(file, "admin", &schema::ADMIN, report);
+    let default_address = std::net::SocketAddr::from(([127, 0, 0, 1], 9010));
+    let address = table.get("address").and_then(|field| field.parse(report, parse_address)).unwrap_or(default_address);
+    let at = table.get("address").unwrap_or_else(|| table.field().clone());
+    if address.port() != 0 && listeners.iter().any(|listener| listener.address == address) {
+        at.wrong(report, "a listener has this address");
+    }
+
+    let bearer = table.get("bearer_token_file");
+    let basic = table.get("basic_auth");
+    if bearer.is_some() && basic.is_some() {
+        table.field().wrong(report, "at most one of bearer_token_file and basic_auth");
+    }
+    let credential = match (bearer, basic) {
+        (Some(bearer), _) => bearer.file(report).map(|file| AdminCredential::Bearer(SecretSource::File(file))),
+        (None, Some(basic)) => {
+            let (username, password) = auth::basic(&basic, report);
+            // Empty ones would let everyone in.
+            if username == TextSource::Inline(String::new()) || password == SecretSource::default() {
+                basic.wrong(report, "a username and a password are needed");
+            }
+            Some(AdminCredential::Basic { username, password })
+        }
+        (None, None) => None,
+    };
+    let written = credential.is_some() || table.get("bearer_token_file").is_some();
+
+    let public = public(&table, report);
+    let public_only = !address.ip().is_loopback() && !written;
+    if public_only && (table.get("public").is_none() || public == AdminPublic::default()) {
+        at.wrong_with_hint(
+            report,
+            "off loopback a credential is needed",
+            "write bearer_token_file or basic_auth, or `public: [metrics, healthy, ready]` to serve nothing else",
+        );
+    }
+    if !address.ip().is_loopback() && written {
+        at.warn(report, "the credential crosses the network without TLS", None);
+    }
+    Admin { address, credential, public, public_only }
+}
+
+fn public(admin: &Table<'_>, report: &mut Report) -> AdminPublic {
+    let Some(list) = admin.get("public") else {
+        return AdminPublic { metrics: true, healthy: true, ready: true };
+    };
+    let mut public = AdminPublic::default();
+    for item in list.items(report) {
+        match item.choice(report, &[("metrics", 1), ("healthy", 2), ("ready", 3)]) {
+            Some(1) => public.metrics = true,
+            Some(2) => public.healthy = true,
+            Some(_) => public.ready = true,
+            None => {}
+        }
+    }
+    public
+}
+
+pub(super) fn log(table: &Table<'_>, report: &mut Report) -> Log {
+    let max_size = table.size("max_size", report);
+    if max_size < MIN_LOG_SIZE
+        && let Some(field) =
+            table.get("max_size").filter(|field| field.node.text().is_some_and(|t| parse_size(t).is_ok()))
+    {
+        field.wrong(report, "a tenant's log needs at least 1MiB");
+    }
+    let path = table.text("path", report);
+    if let Some(field) = table.get("path").filter(|_| path.is_empty() || path.contains('\0')) {
+        field.wrong(report, "expected the name of a directory");
+    }
+    Log {
+        path: PathBuf::from(path),
+        retain: table.duration("retain", report),
+        max_size,
+        max_total_size: table.value("max_total_size", report, parse_total_size),
+        min_free: table.size("min_free", report),
+        on_full: table.choice("on_full", report, &ON_FULL),
+    }
+}
+
+fn parse_total_size(text: &str) -> Result<Size, String> {
+    if let Some(percent) = text.strip_suffix('%') {
+        return match percent.trim_end().parse::<u8>() {
+            Ok(percent @ 1..=100) => Ok(Size::Percent(percent)),
+            _ => Err("expected 1% to 100%".to_owned()),
+        };
+    }
+    match parse_size(text) {
+        Ok(bytes) if bytes >= MIN_LOG_SIZE => Ok(Size::Bytes(bytes)),
+        Ok(_) => Err("all logs together need at least 1MiB".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+pub(super) fn limits(table: &Table<'_>, report: &mut Report) -> Limits {
+    let limits = Limits {
+        request_bytes: table.size("request_bytes", report),
+        decoded_bytes: table.size("decoded_bytes", report),
+        in_flight_bytes: table.size("in_flight_bytes", report),
+        label_names: table.number("label_names", 0, report),
+        label_value_bytes: table.value("label_value_bytes", report, parse_small_size),
+    };
+    let bounded = limits.in_flight_bytes != 0;
+    if bounded && (limits.request_bytes == 0 || limits.request_bytes > limits.in_flight_bytes) {
+        let message = "in_flight_bytes is below request_bytes, so that larger requests never get in";
+        table.field().warn(report, message, None);
+    }
+    limits
+}
+
+fn parse_small_size(text: &str) -> Result<u32, InvalidUnit> {
+    u32::try_from(parse_size(text)?).or(Err(InvalidUnit::TooLarge))
+}

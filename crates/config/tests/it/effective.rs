@@ -1,0 +1,118 @@
+//! The configuration in effect: printing it, reading it back, comparing two.
+
+use std::path::PathBuf;
+
+use writegate_config::{Config, Limits, OnFull, ProtocolChoice, Protocols, Size, diff, load};
+
+use crate::{config, parse_text, testdata};
+
+#[test]
+fn without_a_file_the_gateway_listens_on_loopback_for_one_tenant_and_sends_nowhere() {
+    let mut without = Config::without_file();
+    assert_eq!(without.listeners.len(), 1);
+    let listener = &without.listeners[0];
+    assert_eq!(listener.address.to_string(), "127.0.0.1:9009");
+    assert_eq!(listener.tenant.as_ref().map(|tenant| tenant.as_str()), Some("default"));
+    assert_eq!(listener.protocols, Protocols { v1: true, v2: true, zstd: true });
+    assert_eq!(without.admin.address.to_string(), "127.0.0.1:9010");
+    assert_eq!(without.log.path, PathBuf::from("data"));
+    assert_eq!(without.log.max_total_size, Size::Percent(90));
+    assert_eq!(
+        without.limits,
+        Limits {
+            request_bytes: 64 << 20,
+            decoded_bytes: 128 << 20,
+            in_flight_bytes: 256 << 20,
+            label_names: 128,
+            label_value_bytes: 16 << 10,
+        }
+    );
+    assert_eq!(without.dead_letters_max_size, 1 << 30);
+    assert_eq!((without.endpoints.len(), without.watched_files.len()), (0, 0));
+    let empty = config("");
+    without.watched_files.clone_from(&empty.watched_files);
+    assert_eq!(without, empty, "an empty file says the same as none");
+}
+
+#[test]
+fn what_is_printed_reads_back_the_same() {
+    for path in testdata(".good.yml") {
+        let before = load(&path).unwrap().config;
+        let printed = before.to_yaml();
+        let mut after = config(&printed);
+        assert_eq!(after.to_yaml(), printed, "{}", path.display());
+        after.watched_files.clone_from(&before.watched_files);
+        if !printed.contains("<secret>") && !printed.contains("xxxxx") {
+            assert_eq!(after, before, "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn secrets_are_neither_printed_nor_debugged() {
+    let config = config(
+        "remote_write:\n- url: http://localhost/a?access_token=s3cret\n  headers: {X-Api-Key: s3cret}\n  http_headers: {X-A: {secrets: [s3cret]}}\n  \
+         basic_auth: {username: u, password: s3cret}\n- url: http://localhost/b\n  bearer_token: s3cret\n",
+    );
+    for text in [config.to_yaml(), format!("{config:?}")] {
+        assert!(!text.contains("s3cret"), "{text}");
+    }
+    assert_eq!(config.endpoints[0].url.path_and_query(), "/a?access_token=s3cret");
+}
+
+#[test]
+fn a_diff_names_what_came_what_went_and_what_needs_a_restart() {
+    let old = config(
+        "listeners: [{address: '127.0.0.1:1', tenant: a}, {address: '127.0.0.1:2', tenant: a}]\n\
+         remote_write: [{url: 'http://localhost/a'}, {url: 'http://localhost/b'}, {url: 'http://localhost/c'}]\n",
+    );
+    let new = config(
+        "listeners: [{address: '127.0.0.1:2', tenant: b}, {address: '127.0.0.1:3', tenant: a}]\n\
+         log: {path: elsewhere, retain: 1h}\nadmin: {address: '127.0.0.1:4'}\nlimits: {label_names: 1}\n\
+         remote_write: [{url: 'http://localhost/c'}, {url: 'http://localhost/b', on_full: refuse}, {url: 'http://localhost/d'}]\n",
+    );
+    assert!(diff(&old, &old).is_empty());
+    let diff = diff(&old, &new);
+    assert_eq!(diff.endpoints.added, ["localhost/d"]);
+    assert_eq!(diff.endpoints.removed, ["localhost/a"]);
+    assert_eq!(diff.endpoints.changed, ["localhost/b"]);
+    let ports = |addresses: &[std::net::SocketAddr]| addresses.iter().map(|address| address.port()).collect::<Vec<_>>();
+    assert_eq!(ports(&diff.listeners.added), [3]);
+    assert_eq!(ports(&diff.listeners.removed), [1]);
+    assert_eq!(ports(&diff.listeners.changed), [2]);
+    assert_eq!(diff.restart_needed, ["admin.address", "log.path"]);
+    assert_eq!((diff.log, diff.limits, diff.admin, diff.dead_letters), (true, true, false, false));
+}
+
+#[test]
+fn defaults_of_an_endpoint_are_the_contracts() {
+    let endpoint = config("log: {on_full: refuse}\nremote_write: [{url: 'http://localhost/'}]").endpoints.remove(0);
+    assert!(endpoint.send_exemplars && endpoint.send_native_histograms && endpoint.metadata_send);
+    assert!(endpoint.follow_redirects && !endpoint.enable_http2 && !endpoint.round_robin_dns);
+    assert!(endpoint.queue.retry_on_http_429);
+    assert_eq!(endpoint.queue.max_samples_per_send, 10_000);
+    assert_eq!(endpoint.protocol, ProtocolChoice::Auto);
+    assert_eq!((endpoint.max_age, endpoint.tenant_header), (None, None));
+    assert_eq!(endpoint.on_full, OnFull::Refuse, "an endpoint follows the log's policy");
+}
+
+#[test]
+fn an_endpoint_that_several_tenants_reach_unmarked_is_warned_about() {
+    let two = "listeners: [{address: ':1', tenant: a}, {address: ':2', tenant: b}]\n";
+    let any = "listeners: [{address: ':1', tenant: a, tenant_from: [{path: true}]}]\n";
+    for (listeners, keys, warned) in [
+        ("", "", false),
+        (two, "", true),
+        (two, ", tenants: [a]", false),
+        (two, ", tenants: [a, c]", false),
+        (two, ", tenant_header: X-Scope-OrgID", false),
+        (any, "", true),
+        (any, ", tenants: [b]", false),
+        (any, ", tenants: ['b*']", true),
+        (any, ", tenants: [b, c]", true),
+    ] {
+        let yaml = format!("{listeners}remote_write: [{{url: 'http://localhost/'{keys}}}]");
+        let warnings = parse_text(&yaml).unwrap().warnings;
+        assert_eq!(warnings.iter().any(|warning| warning.message.contains("several tenants")), warned, "{yaml}");
+    }
+}
