@@ -1,1 +1,1 @@
-//! Under construction.
+//! The end-to-end suite; its tests are in `tests/it`.

@@ -1,1 +1,52 @@
-fn main() {}
+//! The project's chores, run as `cargo xtask <chore>`: fetch real peers, check the house rules, run what CI runs.
+//!
+//! Must build in seconds and know nothing of the gateway's code.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to the person at the terminal")]
+
+mod apt;
+mod ci;
+mod peers;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+const USAGE: &str = "usage: cargo xtask <chore>
+
+chores:
+  peers          fetch the real Prometheus, VictoriaMetrics and vmagent into .cache/peers
+  tidy           check the house rules that no compiler checks
+  ci [--quick]   run everything CI runs; --quick leaves out the real peers and the e2e tests";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = workspace().and_then(|root| match words.as_slice() {
+        ["peers"] => peers::fetch(&root),
+        ["tidy"] => tidy::run(&root),
+        ["ci"] => ci::run(&root, ci::Extent::Full),
+        ["ci", "--quick"] => ci::run(&root, ci::Extent::Quick),
+        _ => bail!("{USAGE}"),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The workspace's root: this package's parent directory.
+fn workspace() -> Result<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in no directory")?;
+    Ok(root.to_owned())
+}
+
+/// Whether a continuous integration service runs this, where a skipped step would be a silent hole.
+fn in_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| value == "true")
+}

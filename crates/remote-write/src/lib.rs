@@ -2,7 +2,21 @@
 //!
 //! Pure: no I/O, no clock, no async runtime, no logger. Every function is bounded by the limits it is given.
 
+pub mod check;
+pub mod compression;
+pub mod concat;
+pub mod content;
+pub mod encode;
+mod interner;
 pub mod model;
+pub mod read;
+mod rewrite;
+mod source;
+pub mod split;
+pub mod translate;
+pub mod wire;
+
+mod symbols;
 
 use std::ops::{Add, AddAssign, Sub, SubAssign};
 

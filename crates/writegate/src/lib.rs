@@ -1,1 +1,20 @@
-//! Under construction.
+//! The gateway for Prometheus remote write: receive once, keep safely, deliver everywhere.
+//!
+//! A library only so that tests can run a whole gateway in their own process; the program is `main.rs`.
+
+mod admin;
+mod app;
+mod basic_auth;
+mod chain;
+pub mod cli;
+mod clock;
+mod counters;
+mod delivery;
+mod demo;
+mod ingest;
+mod ledger;
+mod record;
+mod retention;
+mod tenant;
+
+pub use app::{Gateway, ReloadError, StartError};

@@ -1,0 +1,148 @@
+//! The gateways that are compared: how each is started with the same job, and what it promises.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+use testkit::peers::Peer;
+use testkit::process::{Process, free_port};
+
+/// How long a start may take.
+const START_WITHIN: Duration = Duration::from_secs(30);
+
+/// A gateway, and the way it is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Contender {
+    Writegate,
+    VmagentZstd,
+    VmagentSnappy,
+    PrometheusAgent,
+}
+
+/// One that runs.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) process: Process,
+    pub(crate) push_url: String,
+    pub(crate) data: PathBuf,
+}
+
+impl Contender {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Writegate => "Writegate",
+            Self::VmagentZstd => "vmagent, zstd out",
+            Self::VmagentSnappy => "vmagent, snappy out",
+            Self::PrometheusAgent => "Prometheus agent",
+        }
+    }
+
+    /// What an answer to the sender means.
+    pub(crate) const fn promise(self) -> &'static str {
+        match self {
+            Self::Writegate => "on disk, synced",
+            Self::VmagentZstd | Self::VmagentSnappy => "in memory",
+            Self::PrometheusAgent => "in the WAL, not synced",
+        }
+    }
+
+    fn program(self) -> Result<Option<Command>> {
+        let peer = match self {
+            Self::Writegate => return Ok(Some(Command::new(writegate()?))),
+            Self::VmagentZstd | Self::VmagentSnappy => Peer::Vmagent1145,
+            Self::PrometheusAgent => Peer::Prometheus35,
+        };
+        Ok(peer.find().map(|found| found.command()))
+    }
+
+    /// The version it tells; `None` where it is not installed.
+    pub(crate) fn version(self) -> Result<Option<String>> {
+        let Some(mut program) = self.program()? else { return Ok(None) };
+        let output =
+            program.arg("--version").output().with_context(|| format!("ask {} for its version", self.name()))?;
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
+    }
+
+    /// Starts it in an empty directory, to deliver everything to these URLs.
+    pub(crate) async fn start(self, directory: &Path, endpoints: &[String]) -> Result<Started> {
+        let mut program = self.program()?.with_context(|| format!("{} is not installed", self.name()))?;
+        let address = format!("127.0.0.1:{}", free_port()?);
+        let data = directory.join("data");
+        let ready = match self {
+            Self::Writegate => writegate_arguments(&mut program, &address, directory, &data, endpoints)?,
+            Self::VmagentZstd | Self::VmagentSnappy => {
+                program.arg(format!("-httpListenAddr={address}"));
+                program.arg(format!("-remoteWrite.tmpDataPath={}", data.display()));
+                program.args(endpoints.iter().map(|url| format!("-remoteWrite.url={url}")));
+                if self == Self::VmagentSnappy {
+                    program.arg("-remoteWrite.forcePromProto=true");
+                }
+                format!("http://{address}/health")
+            }
+            Self::PrometheusAgent => {
+                let config = directory.join("prometheus.yml");
+                let entries: String = endpoints.iter().map(|url| format!("  - url: {url}\n")).collect();
+                std::fs::write(&config, format!("remote_write:\n{entries}"))?;
+                program.args(["--agent", "--web.enable-remote-write-receiver"]);
+                program.arg(format!("--config.file={}", config.display()));
+                program.arg(format!("--storage.agent.path={}", data.display()));
+                program.arg(format!("--web.listen-address={address}"));
+                format!("http://{address}/-/ready")
+            }
+        };
+        let mut process = Process::start(program, &directory.join("log"))?;
+        process.ready(&ready, START_WITHIN).await?;
+        Ok(Started { process, push_url: format!("http://{address}/api/v1/write"), data })
+    }
+}
+
+/// Adds Writegate's arguments; returns the URL that tells when it is ready.
+fn writegate_arguments(
+    program: &mut Command,
+    address: &str,
+    directory: &Path,
+    data: &Path,
+    endpoints: &[String],
+) -> Result<String> {
+    let admin = format!("127.0.0.1:{}", free_port()?);
+    let entry = |(index, url)| {
+        format!(
+            "  - {{name: sink-{index}, url: \"{url}\", protobuf_message: prometheus.WriteRequest, compression: snappy}}\n"
+        )
+    };
+    let entries: String = endpoints.iter().enumerate().map(entry).collect();
+    let config = directory.join("writegate.yml");
+    let text = format!(
+        "listeners: [{{address: \"{address}\", tenant: default}}]\nadmin: {{address: \"{admin}\"}}\n\
+         log: {{path: {}}}\nremote_write:\n{entries}",
+        data.display()
+    );
+    std::fs::write(&config, text)?;
+    program.arg("serve").arg("--config").arg(config);
+    Ok(format!("http://{admin}/-/ready"))
+}
+
+/// The program: `$WRITEGATE_BIN`, or the one beside this one, where cargo builds both.
+fn writegate() -> Result<PathBuf> {
+    match std::env::var_os("WRITEGATE_BIN") {
+        Some(binary) => Ok(binary.into()),
+        None => Ok(std::env::current_exe()?.with_file_name("writegate")),
+    }
+}
+
+/// Builds the program that [`Contender::Writegate`] runs, unless one is given.
+pub(crate) fn build_writegate() -> Result<()> {
+    if std::env::var_os("WRITEGATE_BIN").is_some() {
+        return Ok(());
+    }
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--release", "--package", "writegate", "--bin", "writegate"]);
+    let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().context("start cargo")?;
+    if !status.success() {
+        bail!("cargo cannot build writegate");
+    }
+    Ok(())
+}

@@ -1,0 +1,29 @@
+//! What the figures were measured on.
+
+use std::fs;
+use std::process::Command;
+
+/// Processor, memory and kernel in one line; what the system does not tell is left out.
+pub(crate) fn description() -> String {
+    let cpu = field("/proc/cpuinfo", "model name");
+    let cores = std::thread::available_parallelism().map(|cores| format!("{cores} cores")).ok();
+    let memory = field("/proc/meminfo", "MemTotal").and_then(|text| {
+        let kibibytes: u64 = text.split_whitespace().next()?.parse().ok()?;
+        Some(format!("{} GiB", (kibibytes + (1 << 19)) >> 20))
+    });
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").ok().map(|text| format!("Linux {}", text.trim()));
+    [cpu, cores, memory, kernel].into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// The day in UTC, `YYYY-MM-DD`.
+pub(crate) fn date() -> String {
+    let output = Command::new("date").args(["-u", "+%F"]).output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+}
+
+/// The first value of `name : value`.
+fn field(file: &str, name: &str) -> Option<String> {
+    let text = fs::read_to_string(file).ok()?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}

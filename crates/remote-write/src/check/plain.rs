@@ -1,0 +1,269 @@
+//! Recognises series that are right already, on slices: canonical labels, then known fields in their simplest form.
+//! It never judges: whatever it does not recognise, right or wrong, is `mend`'s.
+
+use super::Rules;
+use super::histogram;
+use super::labels::{Canonical, NAME_PREFIX, Table, is_utf8, names_account, prefix};
+use super::tally::Tally;
+use crate::Protocol;
+use crate::model::Histogram;
+use crate::wire::Reader;
+
+/// Splits a v1 series behind its labels when they are canonical: encoded in the only minimal way, sorted, distinct,
+/// non-empty, UTF-8, within the rules, with a metric name. The first part is then what a series hash is taken of.
+#[inline]
+pub(super) fn labels_v1<'a>(series: &'a [u8], rules: &Rules) -> Option<(&'a [u8], &'a [u8])> {
+    let mut order = Order::new(rules);
+    let mut rest = series;
+    while let [0x0a, ..] = rest {
+        let Found { prefix, name, value, behind } = label(rest)?;
+        order.take(prefix, name, value)?;
+        rest = behind;
+    }
+    order.complete()?;
+    let (labels, rest) = series.split_at_checked(series.len() - rest.len())?;
+    // One look at all bytes; only lengths of 128 and more, or text beyond ASCII, need a second.
+    (labels.is_ascii() || labels_are_utf8(labels)).then_some((labels, rest))
+}
+
+/// A v1 label, the prefix of its name, and what is behind it.
+struct Found<'a> {
+    prefix: u64,
+    name: &'a [u8],
+    value: &'a [u8],
+    behind: &'a [u8],
+}
+
+/// The canonical v1 label that `bytes` start with.
+#[inline]
+fn label(bytes: &[u8]) -> Option<Found<'_>> {
+    let (label, behind) = field(bytes, 0x0a)?;
+    if label.len() < 0x80 {
+        // Then the lengths inside are one byte, or do not fit.
+        let [0x0a, name_length, rest @ ..] = label else { return None };
+        let (name, rest) = rest.split_at_checked(usize::from(*name_length))?;
+        let [0x12, value_length, value @ ..] = rest else { return None };
+        // The name is behind two tags and two lengths.
+        let prefix = prefix(bytes.get(4..)?, name.len());
+        return (value.len() == usize::from(*value_length)).then_some(Found { prefix, name, value, behind });
+    }
+    let (name, rest) = field(label, 0x0a)?;
+    let (value, nothing) = field(rest, 0x12)?;
+    nothing.is_empty().then_some(Found { prefix: prefix(name, name.len()), name, value, behind })
+}
+
+/// The content of a length-delimited field with this one-byte tag and a minimal length, and what is behind it.
+#[inline]
+fn field(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let (&first, rest) = bytes.split_first()?;
+    let (&length, content) = rest.split_first()?;
+    if first != tag {
+        return None;
+    }
+    if length < 0x80 {
+        return content.split_at_checked(usize::from(length));
+    }
+    let mut reader = Reader::new(rest);
+    let length = reader.minimal_varint()?;
+    reader.rest().split_at_checked(usize::try_from(length).ok()?)
+}
+
+fn labels_are_utf8(labels: &[u8]) -> bool {
+    let mut rest = labels;
+    while let Some(Found { name, value, behind, .. }) = label(rest) {
+        if !is_utf8(name) || !is_utf8(value) {
+            return false;
+        }
+        rest = behind;
+    }
+    true
+}
+
+/// Splits a v2 series behind its references when its labels are as for [`labels_v1`]; the symbols are known to be
+/// UTF-8. `canonical` gets the labels as v1 writes them.
+#[inline]
+pub(super) fn labels_v2<'a>(
+    series: &'a [u8],
+    table: Table<'_, '_>,
+    rules: &Rules,
+    canonical: &mut Canonical,
+) -> Option<&'a [u8]> {
+    let (packed, rest) = field(series, 0x0a)?;
+    canonical.clear();
+    let mut order = Order::new(rules);
+    let mut references = packed;
+    while !references.is_empty() {
+        let (name, value) = (reference(&mut references)?, reference(&mut references)?);
+        let (name_source, value_source) = (table.at_length(name)?, table.at_length(value)?);
+        let (name, value) = (table.get(name)?, table.get(value)?);
+        let source = name_source.get(1..).filter(|_| name.len() < 0x80).unwrap_or(name);
+        order.take(prefix(source, name.len()), name, value)?;
+        if canonical.put_symbols(name_source, value_source).is_none() {
+            canonical.put(name, value);
+        }
+    }
+    order.complete()?;
+    Some(rest)
+}
+
+#[inline]
+fn reference(packed: &mut &[u8]) -> Option<u32> {
+    match packed.split_first() {
+        Some((&byte, rest)) if byte < 0x80 => {
+            *packed = rest;
+            Some(u32::from(byte))
+        }
+        _ => {
+            let mut reader = Reader::new(packed);
+            let reference = reader.minimal_varint()?;
+            *packed = reader.rest();
+            u32::try_from(reference).ok()
+        }
+    }
+}
+
+/// Takes labels one by one and gives up at the first that is out of order, stripped or over a limit.
+struct Order<'a> {
+    previous: &'a [u8],
+    previous_prefix: u64,
+    count: usize,
+    has_name: bool,
+    max_count: usize,
+    max_value: usize,
+    strip_account: bool,
+}
+
+impl<'a> Order<'a> {
+    fn new(rules: &Rules) -> Self {
+        let limit = |limit: u32| if limit == 0 { usize::MAX } else { limit as usize };
+        Self {
+            previous: &[],
+            previous_prefix: 0,
+            count: 0,
+            has_name: false,
+            max_count: limit(rules.label_names),
+            max_value: limit(rules.label_value_bytes),
+            strip_account: !rules.keep_vm_account_labels,
+        }
+    }
+
+    /// `prefix` is the name's. An empty name does not rise above what was before it, not even above nothing.
+    #[inline]
+    fn take(&mut self, prefix: u64, name: &'a [u8], value: &[u8]) -> Option<()> {
+        let rises = if prefix == self.previous_prefix { self.previous < name } else { self.previous_prefix < prefix };
+        let stripped = value.is_empty() || (self.strip_account && names_account(prefix, name));
+        if !rises || stripped || value.len() > self.max_value {
+            return None;
+        }
+        self.has_name |= prefix == NAME_PREFIX && name.len() == size_of_val(&prefix);
+        self.count += 1;
+        (self.previous, self.previous_prefix) = (name, prefix);
+        Some(())
+    }
+
+    fn complete(&self) -> Option<()> {
+        (self.has_name && self.count <= self.max_count).then_some(())
+    }
+}
+
+/// Counts what is behind the labels, if all of it is known, valid and simply written.
+#[inline]
+pub(super) fn data(protocol: Protocol, data: &[u8], table: Table<'_, '_>, scratch: &mut Histogram) -> Option<Tally> {
+    let mut tally = Tally::default();
+    let mut rest = data;
+    while let Some(&tag) = rest.first() {
+        let (message, behind) = field(rest, tag)?;
+        match (tag, protocol) {
+            (0x12, _) => tally.sample(sample(protocol, message)?),
+            (0x22, Protocol::V1) | (0x1a, Protocol::V2) => {
+                let foreign = crate::read::histogram(protocol, Reader::new(message), scratch).ok()?;
+                if foreign || histogram::check(scratch).is_err() {
+                    return None;
+                }
+                tally.histogram(scratch.timestamp);
+            }
+            (0x1a, Protocol::V1) | (0x22, Protocol::V2) => {
+                exemplar(protocol, message, table)?;
+                tally.exemplar();
+            }
+            (0x2a, Protocol::V2) => metadata(message, table)?,
+            _ => return None,
+        }
+        rest = behind;
+    }
+    Some(tally)
+}
+
+/// Returns the timestamp.
+#[inline]
+fn sample(protocol: Protocol, message: &[u8]) -> Option<i64> {
+    let rest = skip_double(message, 0x09)?;
+    let (timestamp, rest) = varint_field(rest, 0x10)?;
+    let rest = match protocol {
+        Protocol::V1 => rest,
+        Protocol::V2 => varint_field(rest, 0x18)?.1,
+    };
+    rest.is_empty().then_some(timestamp.cast_signed())
+}
+
+fn exemplar(protocol: Protocol, message: &[u8], table: Table<'_, '_>) -> Option<()> {
+    let mut rest = message;
+    let mut previous: &[u8] = &[];
+    if protocol == Protocol::V1 {
+        while let [0x0a, ..] = rest {
+            let Found { name, value, behind, .. } = label(rest)?;
+            if previous >= name || value.is_empty() || !is_utf8(name) || !is_utf8(value) {
+                return None;
+            }
+            (previous, rest) = (name, behind);
+        }
+    } else if let [0x0a, ..] = rest {
+        let (mut references, behind) = field(rest, 0x0a)?;
+        while !references.is_empty() {
+            let name = table.get(reference(&mut references)?)?;
+            let value = table.get(reference(&mut references)?)?;
+            if previous >= name || value.is_empty() {
+                return None;
+            }
+            previous = name;
+        }
+        rest = behind;
+    }
+    let rest = skip_double(rest, 0x11)?;
+    let (_, rest) = varint_field(rest, 0x18)?;
+    rest.is_empty().then_some(())
+}
+
+/// v2 metadata whose references are in range.
+fn metadata(message: &[u8], table: Table<'_, '_>) -> Option<()> {
+    let (_, rest) = varint_field(message, 0x08)?;
+    let (help, rest) = varint_field(rest, 0x18)?;
+    let (unit, rest) = varint_field(rest, 0x20)?;
+    for reference in [help, unit] {
+        if reference != 0 {
+            table.get(u32::try_from(reference).ok()?)?;
+        }
+    }
+    rest.is_empty().then_some(())
+}
+
+/// What is behind a double, which may be absent.
+#[inline]
+fn skip_double(bytes: &[u8], tag: u8) -> Option<&[u8]> {
+    match bytes.split_first() {
+        Some((&first, rest)) if first == tag => rest.get(8..),
+        _ => Some(bytes),
+    }
+}
+
+/// A varint, 0 when absent, and what is behind it.
+#[inline]
+fn varint_field(bytes: &[u8], tag: u8) -> Option<(u64, &[u8])> {
+    match bytes.split_first() {
+        Some((&first, rest)) if first == tag => {
+            let mut reader = Reader::new(rest);
+            Some((reader.varint().ok()?, reader.rest()))
+        }
+        _ => Some((0, bytes)),
+    }
+}

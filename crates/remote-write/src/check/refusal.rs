@@ -1,0 +1,217 @@
+//! What was refused and why, in numbers and in words that are safe to send back and to log.
+
+use super::histogram::InvalidHistogram;
+use super::labels::{Entry, NAME};
+use crate::Counts;
+use std::fmt::{self, Display, Write};
+
+/// A series is described in at most this many bytes.
+const MAX_SERIES_TEXT: usize = 512;
+/// A label's name is quoted in a cause up to this many bytes.
+const MAX_NAME_TEXT: usize = 128;
+
+/// Why data is refused: the reasons of the metrics that a check can find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RejectReason {
+    /// Against the protocol; it will never be right.
+    Invalid,
+    /// Against a limit of the tenant.
+    LabelLimit,
+}
+
+/// A series, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offender {
+    /// As `name{label="value"}`, at most 512 bytes, invalid bytes replaced.
+    pub series: String,
+    /// For example `duplicate label name "job"`.
+    pub cause: String,
+}
+
+/// What was refused for one reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// Series that were refused whole.
+    pub series: u32,
+    /// Data points, also exemplars that were refused without their series.
+    pub counts: Counts,
+    /// The first.
+    pub example: Option<Offender>,
+}
+
+/// What was refused of a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rejected {
+    /// [`RejectReason::Invalid`].
+    pub invalid: Refused,
+    /// [`RejectReason::LabelLimit`].
+    pub label_limit: Refused,
+    /// The reason of the first refusal.
+    pub first_reason: Option<RejectReason>,
+    /// Exemplars that were refused without their series.
+    pub lone_exemplars: u32,
+}
+
+impl Rejected {
+    /// Whether everything was accepted.
+    pub const fn is_empty(&self) -> bool {
+        self.first_reason.is_none()
+    }
+
+    /// What was refused for `reason`.
+    pub const fn of(&self, reason: RejectReason) -> &Refused {
+        match reason {
+            RejectReason::Invalid => &self.invalid,
+            RejectReason::LabelLimit => &self.label_limit,
+        }
+    }
+
+    /// The first refusal.
+    pub fn first(&self) -> Option<&Offender> {
+        self.of(self.first_reason?).example.as_ref()
+    }
+
+    /// The text of an answer, under 1 KiB: how much of `received_series` was refused, and the first case.
+    pub fn describe(&self, received_series: u32) -> String {
+        let series = self.invalid.series + self.label_limit.series;
+        let mut text = match (series, self.lone_exemplars) {
+            (0, 0) => return String::new(),
+            (0, exemplars) => format!("{exemplars} exemplars refused"),
+            (series, 0) => format!("{series} of {received_series} series refused"),
+            (series, exemplars) => format!("{series} of {received_series} series and {exemplars} exemplars refused"),
+        };
+        if let Some(Offender { series, cause }) = self.first() {
+            // Writing to a String cannot fail.
+            write!(text, "; first: {series}: {cause}").unwrap_or_default();
+        }
+        text
+    }
+
+    /// Books a whole series.
+    pub(super) fn series(&mut self, cause: Cause<'_>, counts: Counts, labels: &[Entry<'_>]) {
+        self.book(cause, counts, labels, "").series += 1;
+    }
+
+    /// Books exemplars of a series that is kept; `labels` are the series'.
+    pub(super) fn exemplars(&mut self, cause: Cause<'_>, exemplars: u32, labels: &[Entry<'_>]) {
+        self.lone_exemplars += exemplars;
+        let counts = Counts { exemplars: u64::from(exemplars), ..Counts::default() };
+        self.book(cause, counts, labels, "exemplar: ");
+    }
+
+    fn book(&mut self, cause: Cause<'_>, counts: Counts, labels: &[Entry<'_>], of: &str) -> &mut Refused {
+        let reason = cause.reason();
+        self.first_reason.get_or_insert(reason);
+        let refused = match reason {
+            RejectReason::Invalid => &mut self.invalid,
+            RejectReason::LabelLimit => &mut self.label_limit,
+        };
+        refused.counts += counts;
+        refused.example.get_or_insert_with(|| Offender { series: describe(labels), cause: format!("{of}{cause}") });
+        refused
+    }
+}
+
+/// What is wrong with a series or an exemplar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause<'a> {
+    NoName,
+    EmptyLabelName,
+    DuplicateLabel(&'a [u8]),
+    InvalidUtf8,
+    BadReference,
+    TooManyLabels {
+        seen: usize,
+        limit: usize,
+    },
+    LongValue {
+        name: &'a [u8],
+        seen: usize,
+        limit: usize,
+    },
+    Histogram(InvalidHistogram),
+    /// Strict only.
+    NoSample,
+    /// Strict only.
+    SamplesAndHistograms,
+}
+
+impl Cause<'_> {
+    const fn reason(self) -> RejectReason {
+        match self {
+            Self::TooManyLabels { .. } | Self::LongValue { .. } => RejectReason::LabelLimit,
+            Self::NoName
+            | Self::EmptyLabelName
+            | Self::DuplicateLabel(_)
+            | Self::InvalidUtf8
+            | Self::BadReference
+            | Self::Histogram(_)
+            | Self::NoSample
+            | Self::SamplesAndHistograms => RejectReason::Invalid,
+        }
+    }
+}
+
+impl Display for Cause<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::NoName => f.write_str("no metric name"),
+            Self::EmptyLabelName => f.write_str("empty label name"),
+            Self::DuplicateLabel(name) => write!(f, "duplicate label name {}", quoted(name)),
+            Self::InvalidUtf8 => f.write_str("label name or value is not UTF-8"),
+            Self::BadReference => f.write_str("symbol reference out of range or unpaired"),
+            Self::TooManyLabels { seen, limit } => write!(f, "{seen} labels, limit {limit}"),
+            Self::LongValue { name, seen, limit } => {
+                write!(f, "value of label {} has {seen} bytes, limit {limit}", quoted(name))
+            }
+            Self::Histogram(invalid) => write!(f, "histogram: {invalid}"),
+            Self::NoSample => f.write_str("neither sample nor histogram"),
+            Self::SamplesAndHistograms => f.write_str("both samples and histograms"),
+        }
+    }
+}
+
+/// A name in quotes, escaped and cut.
+fn quoted(name: &[u8]) -> String {
+    let mut text = String::from('"');
+    push_escaped(&mut text, name, MAX_NAME_TEXT);
+    text.push('"');
+    text
+}
+
+/// `name{label="value"}` in at most [`MAX_SERIES_TEXT`] bytes.
+fn describe(labels: &[Entry<'_>]) -> String {
+    let mut text = String::new();
+    let name = labels.iter().find(|entry| entry.label.name == NAME);
+    push_escaped(&mut text, name.map_or(&[], |entry| entry.label.value), MAX_SERIES_TEXT - 8);
+    text.push('{');
+    let others = labels.iter().map(|entry| entry.label).filter(|label| label.name != NAME);
+    for (index, label) in others.enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        let end = MAX_SERIES_TEXT - 8;
+        push_escaped(&mut text, label.name, end);
+        text.push_str("=\"");
+        push_escaped(&mut text, label.value, end);
+        text.push('"');
+        if text.len() >= end {
+            break;
+        }
+    }
+    text.push('}');
+    text
+}
+
+/// Appends as much of `bytes` as fits into `end` bytes of text; then `…`.
+fn push_escaped(text: &mut String, bytes: &[u8], end: usize) {
+    let cut = bytes.get(..MAX_SERIES_TEXT).unwrap_or(bytes);
+    for character in String::from_utf8_lossy(cut).chars() {
+        let escaped = character.escape_debug();
+        if text.len() + escaped.clone().map(char::len_utf8).sum::<usize>() > end {
+            text.push('…');
+            return;
+        }
+        text.extend(escaped);
+    }
+}

@@ -1,0 +1,96 @@
+//! The check against the naive one, and the reader against another protobuf library, on generated requests.
+
+use crate::arbitrary::{damage, damaged, request, rules};
+use crate::naive::judge;
+use crate::oracle::{Oracle, shown};
+use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
+use proptest::test_runner::TestCaseError;
+use remote_write::Protocol;
+use remote_write::check::{Checker, Rules};
+use remote_write::read::{for_each_series, read};
+
+/// Checks `bytes` both ways.
+fn agree(protocol: Protocol, bytes: &[u8], rules: &Rules) -> Result<(), TestCaseError> {
+    let mut checker = Checker::new();
+    let decoded = match (read(protocol, bytes), checker.check(protocol, bytes, rules)) {
+        (Err(_), Err(_)) => return Ok(()),
+        (Ok(decoded), Ok(_)) => decoded,
+        (decoded, checked) => {
+            return Err(TestCaseError::fail(format!("read: {:?}, check: {:?}", decoded.err(), checked.err())));
+        }
+    };
+    let expected = judge(protocol, &decoded, rules);
+    let checked = checker.check(protocol, bytes, rules)?;
+    let rejected = checked.rejected;
+    prop_assert_eq!(checked.received, expected.received);
+    prop_assert_eq!(checked.received_series as usize, decoded.series.len());
+    prop_assert_eq!((rejected.invalid.series, rejected.invalid.counts), expected.invalid);
+    prop_assert_eq!((rejected.label_limit.series, rejected.label_limit.counts), expected.label_limit);
+    prop_assert_eq!(checked.accepted, expected.accepted);
+    prop_assert_eq!(checked.accepted + rejected.invalid.counts + rejected.label_limit.counts, checked.received);
+    prop_assert_eq!(checked.footprint, expected.footprint);
+    prop_assert_eq!(checked.timestamps, expected.timestamps);
+    prop_assert_eq!(checked.metadata as usize, expected.kept.metadata.len());
+    prop_assert_eq!(rejected.is_empty(), rejected.describe(checked.received_series).is_empty());
+    let stored = checked.mended.unwrap_or(bytes).to_vec();
+    prop_assert_eq!(shown(&read(protocol, &stored)?), shown(&expected.kept));
+    let accepted = checked.accepted;
+    let again = checker.check(protocol, &stored, rules)?;
+    prop_assert_eq!(again.mended, None, "what was mended once is right");
+    prop_assert_eq!(again.accepted, accepted);
+    Ok(())
+}
+
+/// What prost reads is what is read here, and what it refuses is refused.
+fn reads_like_prost(protocol: Protocol, bytes: &[u8]) -> Result<(), TestCaseError> {
+    let oracle = Oracle::decode(protocol, bytes);
+    match (&oracle, read(protocol, bytes)) {
+        (None, Err(_)) => {}
+        (Some(oracle), Ok(decoded)) => prop_assert_eq!(shown(&decoded), shown(&oracle.model())),
+        (oracle, decoded) => {
+            let error = decoded.err();
+            return Err(TestCaseError::fail(format!("prost reads it: {}, read: {error:?}", oracle.is_some())));
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_generated_request_is_judged_as_naively(request in request(), rules in rules()) {
+        agree(request.protocol(), &request.encode(), &rules)?;
+    }
+
+    #[test]
+    fn damaged_bytes_are_judged_as_naively(
+        request in request(),
+        damage in proptest::collection::vec(damage(), 1..4),
+        rules in rules(),
+    ) {
+        let bytes = damaged(request.encode(), &damage);
+        agree(request.protocol(), &bytes, &rules)?;
+    }
+
+    #[test]
+    fn requests_and_damaged_requests_are_read_as_prost_reads_them(
+        request in request(),
+        damage in proptest::collection::vec(damage(), 0..3),
+    ) {
+        let bytes = damaged(request.encode(), &damage);
+        for protocol in [Protocol::V1, Protocol::V2] {
+            reads_like_prost(protocol, &bytes)?;
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..120)) {
+        for protocol in [Protocol::V1, Protocol::V2] {
+            agree(protocol, &bytes, &Rules::default())?;
+            let mut series = 0;
+            let walked = for_each_series(protocol, &bytes, |_| series += 1);
+            prop_assert!(walked.is_err() || read(protocol, &bytes).is_err() || series <= bytes.len());
+        }
+    }
+}

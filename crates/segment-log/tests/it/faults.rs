@@ -1,0 +1,154 @@
+//! One failing system call at a time: nothing is acknowledged that is not durable, and the log recovers by itself.
+
+use std::io::ErrorKind;
+
+use segment_log::testing::Operation;
+use segment_log::{AppendError, Start, StoreOptions};
+
+use crate::rig::{Rig, append, assert_balanced, entry, options, positions, read_from, send, settle, times, try_append};
+
+#[test]
+fn a_failed_sync_acknowledges_nothing_and_a_new_segment_starts() {
+    let mut rig = Rig::new(options());
+    let log = rig.log();
+    append(&log, 0, "before");
+    rig.storage.fail(Operation::Sync, 0, ErrorKind::Other);
+    assert!(matches!(try_append(&log, entry(0, "failed")), Err(AppendError::Io(_))));
+    assert_eq!(log.head(), 1);
+    assert_eq!(append(&log, 0, "after"), 1, "the position of what was not acknowledged is given to the next");
+    assert_eq!(rig.segments().len(), 2);
+    drop(log);
+    // What was not synced then is gone for good, although later syncs succeed.
+    for seed in 0..20 {
+        rig.power_cut(seed);
+        let (records, gaps) = read_from(&rig.log(), 0);
+        assert_eq!(records, [(0, "before".into()), (1, "after".into())]);
+        assert_eq!(gaps, []);
+    }
+}
+
+#[test]
+fn all_appends_of_a_failed_commit_are_refused() {
+    let rig = Rig::new(StoreOptions { segment_bytes: 1 << 20..=1 << 20, ..options() });
+    let log = rig.log();
+    append(&log, 0, "before");
+    let (sender, receiver) = std::sync::mpsc::channel::<()>();
+    let (started, start) = std::sync::mpsc::channel();
+    log.append(
+        entry(0, "holds"),
+        Box::new(move |_| {
+            started.send(()).unwrap();
+            receiver.recv().unwrap_or_default();
+        }),
+    );
+    start.recv().unwrap();
+    let waiting: Vec<_> = (0..10).map(|_| send(&log, entry(0, "failed"))).collect();
+    rig.storage.fail(Operation::Sync, 0, ErrorKind::Other);
+    drop(sender);
+    assert!(waiting.iter().all(|answer| answer.recv().unwrap().is_err()));
+    assert_eq!((log.head(), log.totals()), (2, times(2)));
+}
+
+#[test]
+fn any_failing_call_of_an_append_loses_nothing_that_was_acknowledged() {
+    let operations = [
+        Operation::Write,
+        Operation::Sync,
+        Operation::Create,
+        Operation::Rename,
+        Operation::SyncDir,
+        Operation::Remove,
+    ];
+    for operation in operations {
+        for after in 0..6 {
+            for kind in [ErrorKind::Other, ErrorKind::StorageFull] {
+                let mut rig = Rig::new(StoreOptions { segment_bytes: 512..=512, ..options() });
+                let log = rig.log();
+                rig.storage.fail(operation, after, kind);
+                let mut acknowledged = Vec::new();
+                for i in 0..20u8 {
+                    if let Ok(position) = try_append(&log, entry(0, vec![i; 100])) {
+                        acknowledged.push((position, vec![i; 100].into()));
+                    }
+                    rig.store().tick(0);
+                }
+                assert!(acknowledged.len() >= 18, "{operation:?} {after} {kind}: it goes on by itself");
+                assert_eq!(read_from(&log, 0), (acknowledged.clone(), vec![]), "{operation:?} {after} {kind}");
+                drop(log);
+                rig.power_cut(after);
+                assert_eq!(read_from(&rig.log(), 0), (acknowledged, vec![]), "{operation:?} {after} {kind}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_appends_but_no_settle_and_recovers_when_there_is_space() {
+    let mut rig = Rig::new(options());
+    let log = rig.log();
+    let cursors: Vec<_> = (0..3).map(|i| log.cursor(&format!("c{i}"), Start::Oldest).unwrap()).collect();
+    for _ in 0..400 {
+        append(&log, 0, "");
+    }
+    rig.storage.set_capacity(Some(rig.storage.used()));
+    assert!(matches!(try_append(&log, entry(0, "no")), Err(AppendError::NoSpace)));
+    assert!(matches!(try_append(&log, entry(0, "no, at once")), Err(AppendError::NoSpace)));
+    // Enough to fill the reserved space many times over.
+    for position in 0..400 {
+        for cursor in &cursors {
+            let book = &mut |_: &[bool], books: &mut Vec<u8>| books.resize(segment_log::MAX_BOOKS, position as u8);
+            cursor.settle(&[(400 - 1 - position, [1, 10, 100])], book).unwrap();
+        }
+        if position % 50 == 0 {
+            assert_eq!(rig.store().tick(0).errors.len(), 0);
+        }
+    }
+    rig.storage.set_capacity(None);
+    rig.store().tick(0);
+    assert_eq!(append(&log, 0, "yes"), 400);
+    drop((log, cursors));
+    rig.kill();
+    let cursor = rig.log().find_cursor("c2").unwrap();
+    assert_eq!((cursor.low(), cursor.pending()), (400, times(1)));
+    assert_balanced(&cursor);
+}
+
+#[test]
+fn a_disk_that_takes_few_bytes_at_once_gets_them_all() {
+    let mut rig = Rig::new(options());
+    rig.storage.set_short_writes(Some(7));
+    for i in 0..20u8 {
+        append(&rig.log(), 0, vec![i; 100]);
+    }
+    rig.power_cut(1);
+    assert_eq!(positions(&rig.log()), (0..20).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_failed_settle_changes_nothing_and_the_next_succeeds() {
+    for operation in [Operation::Write, Operation::Sync] {
+        let mut rig = Rig::new(options());
+        let log = rig.log();
+        let cursor = log.cursor("c", Start::Oldest).unwrap();
+        for _ in 0..3 {
+            append(&log, 0, "x");
+        }
+        assert!(settle(&cursor, 0));
+        rig.store().tick(0);
+        rig.storage.fail(operation, 0, ErrorKind::Other);
+        let first = cursor.settle(&[(1, [1, 10, 100])], &mut |_, books| books.push(1));
+        let report = rig.store().tick(0);
+        if operation == Operation::Write {
+            assert!(first.is_err());
+            assert_eq!((cursor.low(), cursor.books()), (1, vec![0]));
+        } else {
+            assert!(first.is_ok());
+            assert_eq!(report.errors.len(), 1);
+        }
+        cursor.settle(&[(1, [1, 10, 100])], &mut |_, _| {}).unwrap();
+        assert_eq!(rig.store().tick(0).errors.len(), 0);
+        drop((log, cursor));
+        rig.power_cut(3);
+        assert_eq!(rig.log().find_cursor("c").unwrap().low(), 2, "{operation:?}");
+    }
+}

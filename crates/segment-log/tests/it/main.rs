@@ -1,0 +1,10 @@
+//! Everything a user of the log can see, over a storage in memory that fails, tears and loses; `files.rs` over the real one.
+
+mod appends;
+mod cursors;
+mod faults;
+mod files;
+mod model;
+mod recovery;
+mod retention;
+mod rig;

@@ -1,0 +1,331 @@
+//! The `/metrics` page, rendered from the counters and books where they live: there is no registry to keep in step.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use remote_write::Counts;
+
+use super::exposition::{Kind, Page};
+use crate::app::App;
+use crate::delivery::Endpoint;
+use crate::ingest::Reason;
+use crate::ledger::{Balance, Row};
+use crate::tenant::Tenant;
+
+/// Renders the page.
+pub(super) fn page(app: &App) -> String {
+    let mut page = Page::default();
+    process(&mut page, app);
+    ingest(&mut page, app);
+    log(&mut page, app);
+    let rows: Vec<_> = app
+        .deliveries
+        .rows()
+        .into_iter()
+        .map(|row| {
+            let balance = row.balance();
+            (row, balance)
+        })
+        .collect();
+    ledger(&mut page, app, &rows);
+    remote_storage(&mut page, app, &rows);
+    endpoints(&mut page, app);
+    page.finish()
+}
+
+fn process(page: &mut Page, app: &App) {
+    page.family("writegate_build_info", Kind::Gauge, "The version that runs.");
+    page.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    let reload = app.last_reload();
+    page.family("writegate_config_last_reload_successful", Kind::Gauge, "Whether the last reload was valid.");
+    page.sample(&[], u8::from(reload.error.is_none()));
+    page.family(
+        "writegate_config_last_reload_success_timestamp_seconds",
+        Kind::Gauge,
+        "When a configuration was last taken over.",
+    );
+    page.sample(&[], seconds(reload.succeeded_ms));
+}
+
+#[expect(clippy::cast_precision_loss, reason = "milliseconds of this age are exact in a float")]
+fn seconds(milliseconds: i64) -> f64 {
+    milliseconds as f64 / 1e3
+}
+
+/// The kinds of data points, as they stand in metric names.
+const KINDS: [&str; 3] = ["samples", "histograms", "exemplars"];
+
+/// The counts in the order of [`KINDS`].
+const fn by_kind(counts: Counts) -> [u64; 3] {
+    [counts.samples, counts.histograms, counts.exemplars]
+}
+
+/// A family for each kind of data point: `{}` in the name stands for it.
+fn families(page: &mut Page, name: &str, kind: Kind, help: &str, mut samples: impl FnMut(&mut Page, usize)) {
+    for (index, what) in KINDS.into_iter().enumerate() {
+        page.family(&name.replace("{}", what), kind, &help.replace("{}", what));
+        samples(page, index);
+    }
+}
+
+fn ingest(page: &mut Page, app: &App) {
+    page.family("writegate_push_requests_total", Kind::Counter, "Requests of senders by the status they got.");
+    for (code, count) in app.push_stats.answers() {
+        page.sample(&[("code", &code.to_string())], count);
+    }
+    page.family("writegate_push_refusals_total", Kind::Counter, "Requests refused in whole or in part, by reason.");
+    for (reason, count) in app.push_stats.refusals() {
+        page.sample(&[("reason", reason.as_str())], count);
+    }
+    page.family("writegate_push_seconds", Kind::Histogram, "From a push's header to its acknowledgement.");
+    page.histogram(&[], app.push_stats.seconds.read());
+    page.family("writegate_connections", Kind::Gauge, "Open connections of senders.");
+    page.sample(&[], app.push_stats.connections.load(Ordering::Relaxed));
+
+    let tenants = app.tenants.list();
+    let mut per_tenant = |name, help, read: &dyn Fn(&Tenant) -> Counts| {
+        families(page, name, Kind::Counter, help, |page, index| {
+            for tenant in &tenants {
+                page.sample(&[("tenant", tenant.name.as_str())], by_kind(read(tenant))[index]);
+            }
+        });
+    };
+    per_tenant("writegate_received_{}_total", "Received {}, whatever became of them.", &|tenant| tenant.received.get());
+    per_tenant("writegate_accepted_{}_total", "Durable {}.", &|tenant| tenant.accepted.get());
+    families(page, "writegate_refused_{}_total", Kind::Counter, "Refused {}, by reason.", |page, index| {
+        for tenant in &tenants {
+            for reason in Reason::ALL {
+                let labels = [("tenant", tenant.name.as_str()), ("reason", reason.as_str())];
+                page.sample(&labels, by_kind(tenant.refused(reason).get())[index]);
+            }
+        }
+    });
+    let accepted = tenants.iter().fold(Counts::default(), |sum, tenant| sum + tenant.accepted.get());
+    families(
+        page,
+        "prometheus_remote_storage_{}_in_total",
+        Kind::Counter,
+        "Accepted {}, all tenants.",
+        |page, index| {
+            page.sample(&[], by_kind(accepted)[index]);
+        },
+    );
+    page.family(
+        "prometheus_remote_storage_highest_timestamp_in_seconds",
+        Kind::Gauge,
+        "Highest timestamp accepted, over all tenants.",
+    );
+    page.sample(&[], tenants.iter().filter_map(|tenant| tenant.highest_timestamp()).max().map_or(0.0, seconds));
+}
+
+fn log(page: &mut Page, app: &App) {
+    page.family("writegate_log_bytes", Kind::Gauge, "Bytes of a tenant's log on disk.");
+    let tenants = app.tenants.list();
+    for tenant in &tenants {
+        page.sample(&[("tenant", tenant.name.as_str())], tenant.log.bytes());
+    }
+    page.family("writegate_log_damaged_records_total", Kind::Counter, "Records found damaged on disk.");
+    for tenant in &tenants {
+        page.sample(&[("tenant", tenant.name.as_str())], tenant.log.damaged_records());
+    }
+    let commits = app.store.commit_stats();
+    page.family("writegate_fsync_seconds", Kind::Histogram, "How long the log's syncs took.");
+    let mut buckets: Vec<_> = segment_log::SYNC_BUCKETS.into_iter().zip(commits.sync_buckets).collect();
+    buckets.push((f64::INFINITY, commits.commits));
+    page.histogram(&[], (buckets, commits.sync_seconds));
+    page.family("writegate_log_commit_failures_total", Kind::Counter, "Writes or syncs of the log that failed.");
+    page.sample(&[], commits.failures);
+    page.family("writegate_log_written_bytes_total", Kind::Counter, "Bytes appended to logs.");
+    page.sample(&[], commits.bytes);
+}
+
+fn ledger(page: &mut Page, app: &App, rows: &[(Arc<Row>, Balance)]) {
+    let mut per_row = |name, kind, help, read: &dyn Fn(&Balance) -> Counts| {
+        families(page, name, kind, help, |page, index| {
+            for (row, balance) in rows {
+                page.sample(&row_labels(row), by_kind(read(balance))[index]);
+            }
+        });
+    };
+    per_row("writegate_delivered_{}_total", Kind::Counter, "Accepted {} that an endpoint took.", &|balance| {
+        balance.books.delivered
+    });
+    per_row("writegate_expired_{}_total", Kind::Counter, "Accepted {} that left the log too early.", &|balance| {
+        balance.expired
+    });
+    per_row("writegate_pending_{}", Kind::Gauge, "Accepted {} that an endpoint is still to get.", &|balance| {
+        balance.pending
+    });
+    let help = "Accepted {} that an endpoint will not get, by reason.";
+    families(page, "writegate_dropped_{}_total", Kind::Counter, help, |page, index| {
+        for (row, balance) in rows {
+            let [tenant, endpoint] = row_labels(row);
+            for total in &balance.books.dropped {
+                page.sample(&[tenant, endpoint, ("reason", &total.reason)], by_kind(total.counts)[index]);
+            }
+        }
+    });
+    page.family(
+        "writegate_oldest_unsent_age_seconds",
+        Kind::Gauge,
+        "Age of the oldest record an endpoint is still to get; 0 if there is none.",
+    );
+    for (row, _) in rows.iter().filter(|(row, _)| row.is_active()) {
+        let age = app.oldest_unsent_age(row).map_or(0.0, |age| age.as_secs_f64());
+        page.sample(&row_labels(row), age);
+    }
+}
+
+fn row_labels(row: &Row) -> [(&'static str, &str); 2] {
+    [("tenant", row.tenant.as_str()), ("endpoint", row.endpoint.as_str())]
+}
+
+/// Prometheus' own names, so that the stock alerts and dashboards work (its mixin, `queue_manager.go`).
+fn remote_storage(page: &mut Page, app: &App, rows: &[(Arc<Row>, Balance)]) {
+    let endpoints = app.deliveries.endpoints();
+    let mut pending: BTreeMap<&str, Counts> = BTreeMap::new();
+    for (row, balance) in rows.iter().filter(|(row, _)| row.is_active()) {
+        *pending.entry(&row.endpoint).or_default() += balance.pending;
+    }
+    let pending = |endpoint: &Endpoint| pending.get(endpoint.config.name.as_str()).copied().unwrap_or_default();
+    let highest_in = app.tenants.list().iter().filter_map(|tenant| tenant.highest_timestamp()).max();
+
+    let mut counts = |name, kind, help, read: &dyn Fn(&Endpoint) -> Counts| {
+        families(page, name, kind, help, |page, index| {
+            for endpoint in &endpoints {
+                let count = by_kind(read(endpoint))[index];
+                page.sample(&labels(endpoint, &endpoint.config.url.redacted()), count);
+            }
+        });
+    };
+    counts("prometheus_remote_storage_{}_total", Kind::Counter, "Sent {}, per attempt.", &|endpoint| {
+        endpoint.stats.sent.get()
+    });
+    counts("prometheus_remote_storage_{}_failed_total", Kind::Counter, "Refused {}, for good.", &|endpoint| {
+        endpoint.stats.failed.get()
+    });
+    counts("prometheus_remote_storage_{}_retried_total", Kind::Counter, "Sent {}, once more.", &|endpoint| {
+        endpoint.stats.retried.get()
+    });
+    counts("prometheus_remote_storage_{}_pending", Kind::Gauge, "Accepted {} still to be sent.", &pending);
+    dropped(page, &endpoints, rows);
+    gauges(page, &endpoints, highest_in);
+}
+
+fn labels<'l>(endpoint: &'l Endpoint, url: &'l str) -> [(&'static str, &'l str); 2] {
+    [("remote_name", endpoint.config.name.as_str()), ("url", url)]
+}
+
+fn dropped(page: &mut Page, endpoints: &[Arc<Endpoint>], rows: &[(Arc<Row>, Balance)]) {
+    let name = "prometheus_remote_storage_{}_dropped_total";
+    families(page, name, Kind::Counter, "Accepted {} that will not be sent, by reason.", |page, index| {
+        for endpoint in endpoints {
+            let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
+            for (_, balance) in rows.iter().filter(|(row, _)| row.endpoint == endpoint.config.name) {
+                for total in &balance.books.dropped {
+                    *reasons.entry(&total.reason).or_default() += by_kind(total.counts)[index];
+                }
+            }
+            let url = endpoint.config.url.redacted();
+            let [name, url] = labels(endpoint, &url);
+            for (reason, count) in reasons {
+                page.sample(&[name, url, ("reason", reason)], count);
+            }
+        }
+    });
+}
+
+fn gauges(page: &mut Page, endpoints: &[Arc<Endpoint>], highest_in: Option<i64>) {
+    let mut each = |name, kind, help: &str, read: &dyn Fn(&Endpoint) -> f64| {
+        page.family(name, kind, help);
+        for endpoint in endpoints {
+            page.sample(&labels(endpoint, &endpoint.config.url.redacted()), read(endpoint));
+        }
+    };
+    #[expect(clippy::cast_precision_loss, reason = "counts for a graph")]
+    let number = |n: usize| n as f64;
+    #[expect(clippy::cast_precision_loss, reason = "counts for a graph")]
+    let total = |n: u64| n as f64;
+    let limit = |endpoint: &Endpoint| number(endpoint.concurrency());
+    each("prometheus_remote_storage_bytes_total", Kind::Counter, "Bytes of bodies sent, compressed.", &|endpoint| {
+        total(endpoint.stats.bytes.load(Ordering::Relaxed))
+    });
+    each("prometheus_remote_storage_metadata_total", Kind::Counter, "Metadata entries sent.", &|endpoint| {
+        total(endpoint.stats.metadata.load(Ordering::Relaxed))
+    });
+    each(
+        "prometheus_remote_storage_queue_highest_timestamp_seconds",
+        Kind::Gauge,
+        "Highest timestamp accepted for the endpoint.",
+        &|_| highest_in.map_or(0.0, seconds),
+    );
+    each(
+        "prometheus_remote_storage_queue_highest_sent_timestamp_seconds",
+        Kind::Gauge,
+        "Highest timestamp the endpoint took.",
+        &|endpoint| match endpoint.stats.highest_sent_ms.load(Ordering::Relaxed) {
+            i64::MIN => 0.0,
+            highest => seconds(highest),
+        },
+    );
+    each("prometheus_remote_storage_shards", Kind::Gauge, "Requests in flight.", &|endpoint| {
+        number(endpoint.stats.in_flight.load(Ordering::Relaxed))
+    });
+    each("prometheus_remote_storage_shards_min", Kind::Gauge, "Fewest requests at once.", &|_| 0.0);
+    each("prometheus_remote_storage_shards_max", Kind::Gauge, "Most requests at once.", &limit);
+    each("prometheus_remote_storage_shards_desired", Kind::Gauge, "Requests at once that the load asks for.", &|e| {
+        number(e.stats.in_flight.load(Ordering::Relaxed))
+    });
+    each("prometheus_remote_storage_shard_capacity", Kind::Gauge, "Samples a request may carry.", &|endpoint| {
+        f64::from(endpoint.config.queue.max_samples_per_send)
+    });
+    each("prometheus_remote_storage_max_samples_per_send", Kind::Gauge, "Samples a request may carry.", &|endpoint| {
+        f64::from(endpoint.config.queue.max_samples_per_send)
+    });
+    page.family(
+        "prometheus_remote_storage_sent_batch_duration_seconds",
+        Kind::Histogram,
+        "How long requests to the endpoint took.",
+    );
+    for endpoint in endpoints {
+        page.histogram(&labels(endpoint, &endpoint.config.url.redacted()), endpoint.stats.batch_seconds.read());
+    }
+}
+
+/// What operators alert on, by our own names, and Observatorium's request counter under both of its names.
+fn endpoints(page: &mut Page, app: &App) {
+    let endpoints = app.deliveries.endpoints();
+    for name in ["remote_write_requests_total", "remote_write_requests_count"] {
+        page.family(name, Kind::Counter, "Requests to endpoints by status code.");
+        for endpoint in &endpoints {
+            for (code, count) in endpoint.stats.answers() {
+                let code = if code == 0 { "<error>".to_owned() } else { code.to_string() };
+                page.sample(&[("code", &code), ("name", &endpoint.config.name)], count);
+            }
+        }
+    }
+    page.family("writegate_endpoint_in_flight", Kind::Gauge, "Requests to the endpoint in flight.");
+    for endpoint in &endpoints {
+        let in_flight = endpoint.stats.in_flight.load(Ordering::Relaxed);
+        page.sample(&[("endpoint", &endpoint.config.name)], in_flight);
+    }
+    page.family("writegate_endpoint_concurrency_limit", Kind::Gauge, "Requests that may be in flight at once.");
+    for endpoint in &endpoints {
+        page.sample(&[("endpoint", &endpoint.config.name)], endpoint.concurrency());
+    }
+    page.family(
+        "writegate_endpoint_held",
+        Kind::Gauge,
+        "1 while the endpoint's configuration is at fault: its data waits, its owner must act.",
+    );
+    for endpoint in &endpoints {
+        if let Some(code) = endpoint.health().held {
+            page.sample(&[("endpoint", &endpoint.config.name), ("code", code.as_str())], 1);
+        }
+    }
+    page.family("writegate_endpoint_up", Kind::Gauge, "Whether the last attempt to deliver succeeded.");
+    for endpoint in &endpoints {
+        page.sample(&[("endpoint", &endpoint.config.name)], u8::from(endpoint.health().error.is_none()));
+    }
+}

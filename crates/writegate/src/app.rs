@@ -1,0 +1,439 @@
+//! The gateway put together: the only file that sees every part. Start, reload, shut down, in the order they happen.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use segment_log::{FileStorage, OpenError, RecoveryReport, Store, StoreOptions, TickReport};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use writegate_config::{Config, Problems};
+
+use crate::admin;
+use crate::chain::Chain;
+use crate::clock::now_ms;
+use crate::delivery::Deliveries;
+use crate::ingest::{Gate, Ingest, PushStats};
+use crate::ledger::Row;
+use crate::retention;
+use crate::tenant::Tenants;
+
+/// The log's upkeep and the cursors' sync: promised within a second.
+const TICK: Duration = Duration::from_millis(500);
+/// How often the configuration's files are looked at.
+const WATCH: Duration = Duration::from_secs(2);
+/// How long a shutdown waits for pushes that are being received; their senders send them again.
+const PUSHES_END_WITHIN: Duration = Duration::from_secs(10);
+/// How long a shutdown waits for requests to endpoints; what is in flight then is sent again at the next start.
+const DELIVERIES_STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// All parts, for those who look at them: the admin server.
+pub(crate) struct App {
+    pub(crate) store: Arc<Store>,
+    pub(crate) tenants: Arc<Tenants>,
+    pub(crate) deliveries: Arc<Deliveries>,
+    pub(crate) push_stats: Arc<PushStats>,
+    pub(crate) config: ArcSwap<Config>,
+    config_file: Option<PathBuf>,
+    gate: Arc<ArcSwap<Gate>>,
+    /// Pushes are refused: the process is about to end.
+    closing: Arc<AtomicBool>,
+    listeners: tokio::sync::Mutex<HashMap<SocketAddr, Listening>>,
+    reload: Mutex<Reload>,
+    /// One reload at a time.
+    reloading: tokio::sync::Mutex<()>,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+struct Listening {
+    ingest: Arc<Ingest>,
+    bound: SocketAddr,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// How the last reload went.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reload {
+    pub(crate) error: Option<String>,
+    pub(crate) succeeded_ms: i64,
+}
+
+/// A running gateway. Dropping it stops nothing in order: call [`Gateway::shutdown`].
+#[derive(Debug)]
+pub struct Gateway {
+    app: Arc<App>,
+    admin_address: SocketAddr,
+    stop: CancellationToken,
+    upkeep: Vec<JoinHandle<()>>,
+    admin: JoinHandle<()>,
+    admin_stop: CancellationToken,
+}
+
+/// A gateway could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error("the log cannot be opened; is another gateway using the same data directory?")]
+    Log(#[from] OpenError),
+    /// An address is taken or not ours.
+    #[error("{what} cannot listen on {address}; choose another address or end what is listening there")]
+    Listen {
+        /// The listener or the admin server.
+        what: &'static str,
+        /// As configured.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The size of the file system is needed for limits in percent.
+    #[error("the file system of the data directory cannot be examined")]
+    FileSystem(#[source] io::Error),
+    /// A thread failed.
+    #[error("a thread failed at start")]
+    Thread(#[from] tokio::task::JoinError),
+}
+
+/// A reload did not take place; the old configuration goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The gateway runs without a file.
+    #[error("the gateway was started without a configuration file: there is nothing to read again")]
+    NoFile,
+    /// The file is not valid.
+    #[error("the configuration is not valid, the one before goes on:\n{0}")]
+    Invalid(Problems),
+    /// A new listener's address cannot be used.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+impl Gateway {
+    /// Opens the log, binds every address and starts to serve and deliver. `config_file` is where a reload reads from.
+    ///
+    /// # Errors
+    /// When the log cannot be opened or an address cannot be bound; nothing runs then.
+    pub async fn start(config: Config, config_file: Option<PathBuf>) -> Result<Self, StartError> {
+        let store = open_store(&config).await?;
+        let tenants = Arc::new(Tenants::new(Arc::clone(&store)));
+        let deliveries = Arc::new(Deliveries::new(Arc::clone(&tenants)));
+        let push_stats = Arc::new(PushStats::default());
+        let closing = Arc::new(AtomicBool::new(false));
+        let gate = Gate::new(Arc::clone(&tenants), config.limits, Arc::clone(&push_stats), Arc::clone(&closing));
+        let (admin_socket, admin_address) = bind("the admin server", config.admin.address).await?;
+        let app = Arc::new(App {
+            store,
+            tenants,
+            deliveries,
+            push_stats,
+            config: ArcSwap::from_pointee(config.clone()),
+            config_file,
+            gate: Arc::new(ArcSwap::from_pointee(gate)),
+            closing,
+            listeners: tokio::sync::Mutex::default(),
+            reload: Mutex::new(Reload { error: None, succeeded_ms: now_ms() }),
+            reloading: tokio::sync::Mutex::default(),
+        });
+        app.deliveries.configure(&config.endpoints).await;
+        app.start_deliveries().await;
+        app.listen(&config).await?;
+        let stop = CancellationToken::new();
+        let admin_stop = CancellationToken::new();
+        let upkeep = vec![
+            tokio::spawn(Arc::clone(&app).tick(stop.clone())),
+            tokio::spawn(Arc::clone(&app).deliver_to_newborn(stop.clone())),
+            tokio::spawn(Arc::clone(&app).watch_files(stop.clone())),
+        ];
+        let admin = tokio::spawn(admin::run(Arc::clone(&app), admin_socket, admin_stop.clone()));
+        Ok(Self { app, admin_address, stop, upkeep, admin, admin_stop })
+    }
+
+    /// The addresses on which senders may push, as bound, in the configuration's order.
+    pub async fn ingest_addresses(&self) -> Vec<SocketAddr> {
+        let listeners = self.app.listeners.lock().await;
+        let config = self.app.config.load();
+        config.listeners.iter().filter_map(|listener| listeners.get(&listener.address)).map(|l| l.bound).collect()
+    }
+
+    /// The address of metrics, health and the admin API, as bound.
+    pub const fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// Reads the configuration file again. An invalid one changes nothing.
+    ///
+    /// # Errors
+    /// When there is no file, it is not valid, or a new address cannot be bound.
+    pub async fn reload(&self) -> Result<(), ReloadError> {
+        self.app.reload().await
+    }
+
+    /// Ends in order: pushes in flight are finished and new ones refused, deliveries stop after the request they have
+    /// in flight, cursors are synced, the admin server ends last.
+    pub async fn shutdown(self) {
+        self.app.closing.store(true, Ordering::Relaxed);
+        for (address, listening) in self.app.listeners.lock().await.drain() {
+            listening.stop.cancel();
+            match tokio::time::timeout(PUSHES_END_WITHIN, listening.task).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%address, %error, "a listener ended badly"),
+                Err(_elapsed) => tracing::warn!(%address, "requests were still being received; they are not accepted"),
+            }
+        }
+        self.app.deliveries.stop(DELIVERIES_STOP_WITHIN).await;
+        self.stop.cancel();
+        for task in self.upkeep {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task ended badly");
+            }
+        }
+        let store = Arc::clone(&self.app.store);
+        match tokio::task::spawn_blocking(move || store.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(error = %Chain(&error), "the log was not closed cleanly"),
+            Err(error) => tracing::error!(%error, "the log was not closed cleanly"),
+        }
+        self.admin_stop.cancel();
+        if let Err(error) = self.admin.await {
+            tracing::error!(%error, "the admin server ended badly");
+        }
+    }
+}
+
+impl App {
+    /// Whether pushes are taken.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.closing.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn last_reload(&self) -> Reload {
+        self.reload.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How long ago the oldest record was received that an endpoint is still to get. May read from the disk.
+    pub(crate) fn oldest_unsent_age(&self, row: &Row) -> Option<Duration> {
+        let log = &self.tenants.get(&row.tenant)?.log;
+        let low = row.low();
+        if low >= log.head() {
+            return None;
+        }
+        let mut first = Vec::new();
+        let mut reader = log.reader(low);
+        if !reader.cached(1, 1, &mut first) {
+            reader.read(1, 1, &mut first).ok()?;
+        }
+        let received_ms = first.iter().find_map(|read| match read {
+            segment_log::Read::Record(record) => Some(record.received_ms),
+            segment_log::Read::Gap { .. } => None,
+        })?;
+        Some(Duration::from_millis(u64::try_from(now_ms() - received_ms).unwrap_or(0)))
+    }
+
+    /// Reads the configuration file again and takes over what changed.
+    ///
+    /// # Errors
+    /// See [`Gateway::reload`].
+    pub(crate) async fn reload(&self) -> Result<(), ReloadError> {
+        let _one_at_a_time = self.reloading.lock().await;
+        let result = self.try_reload().await;
+        let mut reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
+        match &result {
+            Ok(()) => *reload = Reload { error: None, succeeded_ms: now_ms() },
+            Err(error) => {
+                reload.error = Some(Chain(error).to_string());
+                tracing::error!("the configuration was not reloaded: {}", Chain(error));
+            }
+        }
+        result
+    }
+
+    async fn try_reload(&self) -> Result<(), ReloadError> {
+        let path = self.config_file.as_ref().ok_or(ReloadError::NoFile)?;
+        let loaded = writegate_config::load(path).map_err(ReloadError::Invalid)?;
+        let (old, new) = (self.config.load_full(), loaded.config);
+        let diff = writegate_config::diff(&old, &new);
+        for key in &diff.restart_needed {
+            tracing::warn!(key, "this key's new value takes effect at the next start");
+        }
+        // What can fail comes first, so that a failure leaves everything as it was.
+        self.listen(&new).await?;
+        if diff.log {
+            let limits = retention::limits(&new.log).map_err(StartError::FileSystem)?;
+            self.store.set_limits(limits);
+        }
+        if diff.limits {
+            let stats = Arc::clone(&self.push_stats);
+            let gate = Gate::new(Arc::clone(&self.tenants), new.limits, stats, Arc::clone(&self.closing));
+            self.gate.store(Arc::new(gate));
+        }
+        self.deliveries.configure(&new.endpoints).await;
+        self.config.store(Arc::new(new));
+        self.start_deliveries().await;
+        tracing::info!(endpoints = ?diff.endpoints, listeners = ?diff.listeners, "the configuration was reloaded");
+        Ok(())
+    }
+
+    /// Binds new listeners, changes those that stay, stops those that went.
+    async fn listen(&self, config: &Config) -> Result<(), StartError> {
+        let mut listeners = self.listeners.lock().await;
+        let mut new = Vec::new();
+        for listener in &config.listeners {
+            if !listeners.contains_key(&listener.address) {
+                let (socket, bound) = bind("a listener", listener.address).await?;
+                new.push((listener, socket, bound));
+            }
+        }
+        for (listener, socket, bound) in new {
+            let stop = CancellationToken::new();
+            let ingest = Ingest::new(listener.clone(), Arc::clone(&self.gate), Arc::clone(&self.push_stats));
+            let ingest = Arc::new(ingest);
+            let task = tokio::spawn(Arc::clone(&ingest).run(socket, stop.clone()));
+            listeners.insert(listener.address, Listening { ingest, bound, stop, task });
+        }
+        listeners.retain(|address, listening| {
+            match config.listeners.iter().find(|listener| listener.address == *address) {
+                Some(listener) => listening.ingest.listener.store(Arc::new(listener.clone())),
+                None => listening.stop.cancel(),
+            }
+            !listening.stop.is_cancelled()
+        });
+        Ok(())
+    }
+
+    async fn start_deliveries(&self) {
+        let deliveries = Arc::clone(&self.deliveries);
+        if let Err(error) = tokio::task::spawn_blocking(move || deliveries.start(now_ms())).await {
+            tracing::error!(%error, "deliveries could not be started");
+        }
+    }
+
+    async fn deliver_to_newborn(self: Arc<Self>, stop: CancellationToken) {
+        let mut births = self.tenants.births();
+        loop {
+            // Also once at first: a tenant may have been born before this task ran.
+            self.start_deliveries().await;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = births.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// Keeps the log: syncs cursors, deletes what is no longer needed, reports what went wrong.
+    async fn tick(self: Arc<Self>, stop: CancellationToken) {
+        let mut interval = tokio::time::interval(TICK);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while tokio::select! { () = stop.cancelled() => false, _ = interval.tick() => true } {
+            let store = Arc::clone(&self.store);
+            match tokio::task::spawn_blocking(move || store.tick(now_ms())).await {
+                Ok(report) => report_tick(&report),
+                Err(error) => tracing::error!(%error, "the log's upkeep failed"),
+            }
+        }
+    }
+
+    /// Reloads when a file of the configuration changed, by content: Kubernetes swaps links, not files.
+    async fn watch_files(self: Arc<Self>, stop: CancellationToken) {
+        let Some(main) = self.config_file.clone() else { return };
+        let mut known = fingerprints(&main, &self.config.load().watched_files);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(WATCH) => {}
+            }
+            let seen = fingerprints(&main, &self.config.load().watched_files);
+            if seen != known {
+                tracing::info!("a file of the configuration changed");
+                // The result is logged and shown; the next change is another chance.
+                drop(self.reload().await);
+                known = fingerprints(&main, &self.config.load().watched_files);
+            }
+        }
+    }
+}
+
+fn fingerprints(main: &PathBuf, files: &[PathBuf]) -> Vec<Option<u64>> {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    std::iter::once(main)
+        .chain(files)
+        .map(|path| {
+            let content = std::fs::read(path).ok()?;
+            let mut hasher = DefaultHasher::new();
+            content.hash(&mut hasher);
+            Some(hasher.finish())
+        })
+        .collect()
+}
+
+async fn open_store(config: &Config) -> Result<Arc<Store>, StartError> {
+    let mut options = StoreOptions::new(&config.log.path);
+    std::fs::create_dir_all(&config.log.path).map_err(StartError::FileSystem)?;
+    options.limits = retention::limits(&config.log).map_err(StartError::FileSystem)?;
+    let (store, report) = tokio::task::spawn_blocking(move || Store::open(options, Arc::new(FileStorage))).await??;
+    report_recovery(&report);
+    Ok(Arc::new(store))
+}
+
+async fn bind(what: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { what, address, source };
+    // `:9009` means all interfaces; a host without IPv6 has them at 0.0.0.0 only.
+    let all_v4 = SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, address.port()));
+    let socket = match TcpListener::bind(address).await {
+        Err(no_v6) if address.ip() == std::net::Ipv6Addr::UNSPECIFIED && no_v6.kind() != io::ErrorKind::AddrInUse => {
+            TcpListener::bind(all_v4).await
+        }
+        result => result,
+    };
+    let socket = socket.map_err(failed)?;
+    let bound = socket.local_addr().map_err(failed)?;
+    Ok((socket, bound))
+}
+
+fn report_recovery(report: &RecoveryReport) {
+    for path in &report.unreadable {
+        tracing::error!(path = %path.display(), "a directory could not be read as a log and is left as it is");
+    }
+    for log in &report.logs {
+        if log.is_clean() {
+            tracing::debug!(tenant = log.name, records = log.head - log.oldest, "log opened");
+        } else {
+            tracing::warn!(
+                tenant = log.name,
+                torn_bytes = log.torn_bytes,
+                damaged_records = log.damaged_records,
+                damaged_segments = ?log.damaged_segments,
+                cursors_lost = log.cursors_lost,
+                "log recovered: torn bytes were never acknowledged, damaged records were"
+            );
+        }
+    }
+}
+
+fn report_tick(report: &TickReport) {
+    for expired in &report.expired {
+        let [samples, histograms, exemplars] = expired.counts;
+        tracing::warn!(
+            tenant = expired.log,
+            endpoint = expired.cursor,
+            samples,
+            histograms,
+            exemplars,
+            "the log was full: data left it before the endpoint had it"
+        );
+    }
+    for failed in &report.errors {
+        tracing::error!(tenant = failed.log, error = %Chain(&failed.error), "the log's upkeep failed; trying again");
+    }
+}

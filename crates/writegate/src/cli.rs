@@ -1,0 +1,126 @@
+//! The command line: what each command does is in a file of its own below.
+
+mod check;
+mod serve;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use crate::demo;
+
+/// The gateway for Prometheus remote write: receive once, keep safely, deliver everywhere.
+#[derive(Debug, Parser)]
+#[command(name = "writegate", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    logging: Logging,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Logging {
+    /// What is logged: error, warn, info, debug or trace, also per part as in `info,writegate::delivery=debug`
+    #[arg(long, global = true, value_name = "FILTER", default_value = "info")]
+    log_level: String,
+    /// How log lines look
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the gateway
+    #[command(after_help = "Example:\n  writegate serve --config writegate.yml --data /var/lib/writegate\n\n\
+        SIGHUP reloads the configuration, SIGTERM ends after what is in flight, a second SIGTERM ends at once.")]
+    Serve {
+        /// The configuration; without it, one listener on 127.0.0.1:9009 and no endpoint
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// The data directory, instead of the configuration's `log.path`
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+    },
+    /// Shows the main job working: two senders, three receivers (one slow, one failing), in one process
+    #[command(after_help = "Example:\n  writegate demo --for 30s")]
+    Demo {
+        /// How long the senders send; then everything is delivered and counted
+        #[arg(long = "for", value_name = "DURATION", default_value = "60s", value_parser = duration)]
+        run_for: Duration,
+        /// The admin address, whose page shows the same figures
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9010")]
+        admin: std::net::SocketAddr,
+    },
+    /// Checks a configuration and prints it in effect, secrets hidden
+    #[command(after_help = "Example:\n  writegate check writegate.yml\n\n\
+        Errors and warnings are printed as file:line:column: message. Exit code 1 if there is an error.")]
+    Check {
+        /// The configuration
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Runs the program: 0 is fine, 1 failed, 2 usage.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing is left to tell if standard output or error is closed.
+            drop(error.print());
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    if let Err(error) = start_logging(&cli.logging) {
+        return fail(&anyhow::anyhow!("--log-level: {error}"), 2);
+    }
+    let result = match cli.command {
+        Command::Serve { config, data } => serve::run(config, data),
+        Command::Demo { run_for, admin } => demo::run(run_for, admin),
+        Command::Check { file, json } => check::run(&file, json),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => fail(&error, 1),
+    }
+}
+
+fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
+    // Without standard error there is nobody to tell.
+    drop(writeln!(std::io::stderr(), "writegate: {error:#}"));
+    ExitCode::from(code)
+}
+
+fn start_logging(logging: &Logging) -> Result<(), tracing_subscriber::filter::ParseError> {
+    let filter = EnvFilter::builder().parse(&logging.log_level)?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    match logging.log_format {
+        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+/// A runtime for the gateway; its threads decode, so there is one per core.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("writegate").build()
+}
+
+/// A duration as in Prometheus: `90s`, `1m30s`.
+fn duration(text: &str) -> Result<Duration, String> {
+    writegate_config::parse_duration(text).map_err(|error| error.to_string())
+}

@@ -1,0 +1,71 @@
+//! `writegate serve`: the process's life in order.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use writegate_config::Config;
+
+use crate::app::Gateway;
+
+/// Serves until SIGTERM or SIGINT.
+pub(super) fn run(config_file: Option<PathBuf>, data: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    let mut config = match &config_file {
+        Some(path) => load(path)?,
+        None => Config::without_file(),
+    };
+    if let Some(data) = data {
+        config.log.path = data;
+    }
+    super::runtime()?.block_on(serve(config, config_file))
+}
+
+fn load(path: &std::path::Path) -> anyhow::Result<Config> {
+    let loaded = match writegate_config::load(path) {
+        Ok(loaded) => loaded,
+        Err(problems) => anyhow::bail!("the configuration is not valid:\n{problems}"),
+    };
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(loaded.config)
+}
+
+async fn serve(config: Config, config_file: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let endpoints = config.endpoints.len();
+    let data = config.log.path.clone();
+    let gateway = Gateway::start(config, config_file).await.context("writegate cannot start")?;
+    tracing::info!(
+        listeners = ?gateway.ingest_addresses().await,
+        admin = %gateway.admin_address(),
+        data = %data.display(),
+        endpoints,
+        "writegate is ready"
+    );
+    if endpoints == 0 {
+        tracing::warn!("no endpoint is configured (remote_write): what is received waits in the log");
+    }
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hang_up.recv() => {
+                // The result is logged and shown in metrics and the admin API.
+                drop(gateway.reload().await);
+            }
+        }
+    }
+    tracing::info!("shutting down; once more to end at once");
+    tokio::select! {
+        () = gateway.shutdown() => {
+            tracing::info!("everything acknowledged is on disk; good-bye");
+            Ok(ExitCode::SUCCESS)
+        }
+        _ = terminate.recv() => Ok(ExitCode::FAILURE),
+        _ = interrupt.recv() => Ok(ExitCode::FAILURE),
+    }
+}

@@ -1,0 +1,243 @@
+//! One outgoing request: headers, body, answer.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use remote_write::{Compression, Protocol, content};
+use writegate_config as config;
+
+use super::form::Payload;
+use super::outcome::{self, Outcome};
+use crate::basic_auth;
+use crate::chain::Chain;
+use crate::tenant::TenantName;
+
+/// What is kept of an endpoint's words; the rest, however long, is not read.
+const ANSWER_BYTES: usize = 1024;
+
+/// Sends to one endpoint over kept-alive connections.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    http: legacy::Client<HttpConnector, PayloadBody>,
+}
+
+/// What came of an attempt.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) outcome: Outcome,
+    /// `None` if there was no answer at all.
+    pub(super) status: Option<StatusCode>,
+    /// For people: the status and the endpoint's own words, or what went wrong.
+    pub(super) text: String,
+}
+
+/// Why a request could not even be made.
+#[derive(Debug, thiserror::Error)]
+enum PrepareError {
+    #[error(transparent)]
+    Secret(#[from] config::ReadSecret),
+    #[error("the value of header {0:?} has characters that no header may have")]
+    Header(String),
+    #[error("the request is not valid")]
+    Request(#[from] http::Error),
+}
+
+impl Client {
+    pub(super) fn new(endpoint: &config::Endpoint) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(endpoint.remote_timeout));
+        let http = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(60))
+            .build(connector);
+        Self { http }
+    }
+
+    /// Sends one batch once. Dropping the future abandons the request: whether the endpoint stored it is then unknown.
+    pub(super) async fn send(
+        &self,
+        endpoint: &config::Endpoint,
+        tenant: &TenantName,
+        payload: &Payload,
+        attempt: u32,
+    ) -> Answer {
+        let request = match request(endpoint, tenant, payload, attempt) {
+            Ok(request) => request,
+            Err(error) => return failed(format!("the request could not be made: {}", Chain(&error))),
+        };
+        let exchange = async {
+            let response = self.http.request(request).await?;
+            let (head, body) = response.into_parts();
+            let words = first_words(body).await;
+            Ok::<_, legacy::Error>((head, words))
+        };
+        match tokio::time::timeout(endpoint.remote_timeout, exchange).await {
+            Ok(Ok((head, words))) => {
+                let outcome =
+                    outcome::classify(payload.protocol, payload.counts, head.status, &head.headers, SystemTime::now());
+                let text = format!("{}: {words}", head.status);
+                Answer { outcome, status: Some(head.status), text }
+            }
+            Ok(Err(error)) => failed(Chain(&error).to_string()),
+            Err(_elapsed) => failed(format!("no answer within {:?} (remote_timeout)", endpoint.remote_timeout)),
+        }
+    }
+}
+
+fn failed(text: String) -> Answer {
+    Answer { outcome: Outcome::Retry { after: None }, status: None, text }
+}
+
+fn request(
+    endpoint: &config::Endpoint,
+    tenant: &TenantName,
+    payload: &Payload,
+    attempt: u32,
+) -> Result<Request<PayloadBody>, PrepareError> {
+    let uri = Uri::builder()
+        .scheme(endpoint.url.scheme().as_str())
+        .authority(endpoint.url.authority())
+        .path_and_query(endpoint.url.path_and_query())
+        .build()?;
+    let mut request = Request::new(PayloadBody::new(payload.chunks.clone()));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = uri;
+    let headers = request.headers_mut();
+    protocol_headers(headers, payload, attempt);
+    for header in &endpoint.headers {
+        headers.append(name(&header.name)?, configured(header)?);
+    }
+    if let Some(tenant_header) = &endpoint.tenant_header {
+        headers.insert(name(tenant_header)?, value(tenant_header, tenant.as_str())?);
+    }
+    if let Some(credentials) = credentials(&endpoint.auth)? {
+        headers.insert(AUTHORIZATION, credentials);
+    }
+    Ok(request)
+}
+
+/// The four headers of the protocol (remote write 1.0 "Protocol", 2.0 "Required Request Headers"), as the strictest
+/// receivers compare them, byte for byte.
+fn protocol_headers(headers: &mut HeaderMap, payload: &Payload, attempt: u32) {
+    const VERSION: HeaderName = HeaderName::from_static("x-prometheus-remote-write-version");
+    let (content_type, version) = match payload.protocol {
+        Protocol::V1 => (content::V1_CONTENT_TYPE, content::V1_VERSION),
+        Protocol::V2 => (content::V2_CONTENT_TYPE, content::V2_VERSION),
+    };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    match payload.compression {
+        Compression::Snappy => {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("snappy"));
+            headers.insert(VERSION, HeaderValue::from_static(version));
+        }
+        Compression::Zstd => {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("zstd"));
+            let victoria = HeaderName::from_static("x-victoriametrics-remote-write-version");
+            headers.insert(victoria, HeaderValue::from_static("1"));
+        }
+    }
+    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("writegate/", env!("CARGO_PKG_VERSION"))));
+    if attempt > 0 {
+        headers.insert(HeaderName::from_static("retry-attempt"), HeaderValue::from(attempt));
+    }
+}
+
+fn configured(header: &config::Header) -> Result<HeaderValue, PrepareError> {
+    match &header.value {
+        config::HeaderValue::Text(text) => value(&header.name, text),
+        config::HeaderValue::Secret(secret) => sensitive(&header.name, secret.expose()),
+        config::HeaderValue::File(path) => {
+            let secret = config::SecretSource::File(path.clone()).read()?;
+            sensitive(&header.name, secret.expose())
+        }
+    }
+}
+
+fn credentials(auth: &config::Auth) -> Result<Option<HeaderValue>, PrepareError> {
+    match auth {
+        config::Auth::Basic { username, password } => {
+            let pair = basic_auth::encode(&username.read()?, password.read()?.expose());
+            sensitive("authorization", &format!("Basic {pair}")).map(Some)
+        }
+        config::Auth::Authorization { scheme, credentials } => {
+            sensitive("authorization", &format!("{scheme} {}", credentials.read()?.expose())).map(Some)
+        }
+        // The others are refused when the configuration is loaded.
+        config::Auth::None | config::Auth::OAuth2(_) | config::Auth::SigV4(_) | config::Auth::AzureAd(_) => Ok(None),
+    }
+}
+
+fn name(text: &str) -> Result<HeaderName, PrepareError> {
+    text.parse().map_err(|_invalid| PrepareError::Header(text.to_owned()))
+}
+
+fn value(name: &str, text: &str) -> Result<HeaderValue, PrepareError> {
+    HeaderValue::from_str(text).map_err(|_invalid| PrepareError::Header(name.to_owned()))
+}
+
+fn sensitive(name: &str, text: &str) -> Result<HeaderValue, PrepareError> {
+    let mut value = value(name, text)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// The start of an answer's body as one line. An endless body is cut off, and its connection with it.
+async fn first_words(mut body: Incoming) -> String {
+    let mut words: Vec<u8> = Vec::new();
+    while words.len() < ANSWER_BYTES {
+        match body.frame().await {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    words.extend_from_slice(&data[..data.len().min(ANSWER_BYTES - words.len())]);
+                }
+            }
+            // The status was read: a body that breaks off changes nothing.
+            Some(Err(_)) | None => break,
+        }
+    }
+    String::from_utf8_lossy(&words).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A request body of shared pieces with a known length.
+#[derive(Debug)]
+pub(super) struct PayloadBody {
+    chunks: VecDeque<Bytes>,
+    remaining: u64,
+}
+
+impl PayloadBody {
+    fn new(chunks: Vec<Bytes>) -> Self {
+        let remaining = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        Self { chunks: chunks.into(), remaining }
+    }
+}
+
+impl Body for PayloadBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let chunk = self.chunks.pop_front();
+        self.remaining -= chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.remaining)
+    }
+}

@@ -1,0 +1,210 @@
+//! The ingest listeners: accept, serve, and let go politely. What a push is, is in `push.rs`.
+
+mod body;
+mod connection;
+mod examine;
+mod push;
+mod refusal;
+mod route;
+mod tenancy;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::StatusCode;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use writegate_config::{Limits, Listener};
+
+use self::body::InFlight;
+use self::connection::{Serving, Watched};
+pub(crate) use self::push::Gate;
+pub(crate) use self::refusal::Reason;
+use crate::counters::{DISK_SECONDS, Histogram};
+use crate::tenant::Tenants;
+
+/// What all pushes together did since the start of the process.
+#[derive(Debug)]
+pub(crate) struct PushStats {
+    /// By status code: those this gateway answers.
+    answers: [(u16, AtomicU64); 10],
+    refused: [AtomicU64; Reason::ALL.len()],
+    /// From the first byte of the header to the answer, of accepted pushes.
+    pub(crate) seconds: Histogram,
+    pub(crate) connections: AtomicUsize,
+}
+
+impl Default for PushStats {
+    fn default() -> Self {
+        let answers = [200, 204, 400, 401, 403, 404, 405, 409, 415, 503].map(|code| (code, AtomicU64::new(0)));
+        Self {
+            answers,
+            refused: Default::default(),
+            seconds: Histogram::new(DISK_SECONDS),
+            connections: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl PushStats {
+    fn answered(&self, status: StatusCode, elapsed: Duration) {
+        if status.is_success() {
+            self.seconds.observe(elapsed);
+        }
+        if let Some((_, count)) = self.answers.iter().find(|(code, _)| *code == status.as_u16()) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn refused(&self, reason: Reason) {
+        self.refused[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests by status code.
+    pub(crate) fn answers(&self) -> impl Iterator<Item = (u16, u64)> + '_ {
+        self.answers.iter().map(|(code, count)| (*code, count.load(Ordering::Relaxed)))
+    }
+
+    /// Requests that were refused, whole or in part, by reason.
+    pub(crate) fn refusals(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
+        Reason::ALL.into_iter().map(|reason| (reason, self.refused[reason as usize].load(Ordering::Relaxed)))
+    }
+}
+
+impl Gate {
+    /// A gate for these tenants within these limits.
+    pub(crate) fn new(tenants: Arc<Tenants>, limits: Limits, stats: Arc<PushStats>, closing: Arc<AtomicBool>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let in_flight = InFlight::new(limits.in_flight_bytes);
+        Self { tenants, limits, in_flight, decoders: Semaphore::new(cores), closing, stats }
+    }
+}
+
+/// One listening address. Its settings can change while it serves.
+#[derive(Debug)]
+pub(crate) struct Ingest {
+    pub(crate) listener: ArcSwap<Listener>,
+    gate: Arc<ArcSwap<Gate>>,
+    stats: Arc<PushStats>,
+    open: AtomicUsize,
+    closed_one: Notify,
+}
+
+impl Ingest {
+    pub(crate) fn new(listener: Listener, gate: Arc<ArcSwap<Gate>>, stats: Arc<PushStats>) -> Self {
+        Self {
+            listener: ArcSwap::from_pointee(listener),
+            gate,
+            stats,
+            open: AtomicUsize::new(0),
+            closed_one: Notify::new(),
+        }
+    }
+
+    /// Accepts connections until `closing`; then lets each finish the request it serves.
+    pub(crate) async fn run(self: Arc<Self>, socket: TcpListener, closing: CancellationToken) {
+        let connections = TaskTracker::new();
+        loop {
+            let accepted = tokio::select! {
+                () = closing.cancelled() => break,
+                accepted = self.accept(&socket) => accepted,
+            };
+            match accepted {
+                Ok(stream) => {
+                    let guard = Open::new(&self);
+                    let closing = closing.clone();
+                    connections.spawn(async move { guard.0.serve(stream, closing).await });
+                }
+                Err(error) => {
+                    // Out of file descriptors, most likely: waiting lets others finish.
+                    tracing::warn!(%error, "a connection could not be accepted; trying again");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+        drop(socket);
+        connections.close();
+        connections.wait().await;
+    }
+
+    /// The next connection that may be served. Above `max_connections` the peers wait in the kernel's queue.
+    async fn accept(&self, socket: &TcpListener) -> io::Result<TcpStream> {
+        loop {
+            let closed_one = self.closed_one.notified();
+            if self.open.load(Ordering::Relaxed) >= self.listener.load().max_connections as usize {
+                closed_one.await;
+                continue;
+            }
+            let (stream, peer) = socket.accept().await?;
+            let listener = self.listener.load();
+            if listener.allow.is_empty() || listener.allow.iter().any(|net| net.contains(peer.ip())) {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            tracing::debug!(%peer, "a connection from outside `allow` was closed");
+        }
+    }
+
+    async fn serve(&self, stream: TcpStream, closing: CancellationToken) {
+        let serving = Serving::default();
+        let timeouts = self.listener.load().timeouts;
+        let stream = Watched::new(stream, serving.clone(), timeouts.header, timeouts.idle);
+        let service = service_fn(|request| {
+            let guard = serving.begin();
+            let (gate, listener) = (self.gate.load_full(), self.listener.load_full());
+            async move {
+                let response = push::push(&gate, &listener, request).await;
+                drop(guard);
+                response
+            }
+        });
+        let mut server = auto::Builder::new(TokioExecutor::new());
+        server.http1().timer(TokioTimer::new()).header_read_timeout(None);
+        // Windows as large as common bodies: one connection carries all of a sender's requests.
+        server
+            .http2()
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(1024 * 1024)
+            .initial_connection_window_size(8 * 1024 * 1024)
+            .max_frame_size(256 * 1024);
+        let connection = server.serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let served = tokio::select! {
+            served = connection.as_mut() => served,
+            () = closing.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = served {
+            tracing::debug!(%error, "a connection ended");
+        }
+    }
+}
+
+/// Counts a connection as open until dropped.
+struct Open(Arc<Ingest>);
+
+impl Open {
+    fn new(ingest: &Arc<Ingest>) -> Self {
+        ingest.open.fetch_add(1, Ordering::Relaxed);
+        ingest.stats.connections.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(ingest))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.stats.connections.fetch_sub(1, Ordering::Relaxed);
+        self.0.closed_one.notify_one();
+    }
+}

@@ -1,0 +1,144 @@
+//! Reads a request body: bounded in bytes, in time, and in what all requests hold together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+
+/// The bytes of all requests being received (`limits.in_flight_bytes`).
+#[derive(Clone, Debug)]
+pub(super) struct InFlight {
+    /// In KiB: tokio's permits are counted in `u32`.
+    kib: Option<Arc<Semaphore>>,
+}
+
+impl InFlight {
+    /// `bytes` = 0 means no limit.
+    pub(super) fn new(bytes: u64) -> Self {
+        let kib = usize::try_from(bytes.div_ceil(1024)).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Self { kib: (bytes > 0).then(|| Arc::new(Semaphore::new(kib))) }
+    }
+
+    fn reserve(&self, bytes: u64) -> Option<Reservation> {
+        let Some(semaphore) = &self.kib else {
+            return Some(Reservation(None));
+        };
+        let kib = u32::try_from(bytes.div_ceil(1024)).ok()?;
+        let permit = Arc::clone(semaphore).try_acquire_many_owned(kib).ok()?;
+        Some(Reservation(Some(permit)))
+    }
+}
+
+/// A share of [`InFlight`], given back when dropped.
+#[derive(Debug)]
+pub(super) struct Reservation(Option<OwnedSemaphorePermit>);
+
+impl Reservation {
+    fn merge(&mut self, other: Self) {
+        match (&mut self.0, other.0) {
+            (Some(mine), Some(theirs)) => mine.merge(theirs),
+            (mine @ None, theirs) => *mine = theirs,
+            (Some(_), None) => {}
+        }
+    }
+}
+
+/// Why a body was not read to its end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BodyError {
+    /// Larger than the limit; `seen` is the declared size if there is one.
+    #[error("the body is too large")]
+    TooLarge { seen: Option<u64> },
+    /// All requests together hold as much as they may.
+    #[error("too many bytes in flight")]
+    Busy,
+    /// The sender was too slow: the connection is to be cut, since a 408 makes Prometheus drop the data.
+    #[error("the body did not arrive in time")]
+    Slow,
+    /// The sender went away or broke the framing.
+    #[error("the body ended early")]
+    Broken(#[source] hyper::Error),
+}
+
+/// The limits of one body.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyLimits {
+    /// In bytes; 0 means no limit.
+    pub(super) bytes: u64,
+    /// For the whole body.
+    pub(super) time: Duration,
+}
+
+/// Reads the whole body. The reservation lasts until the caller drops it.
+///
+/// # Errors
+/// See [`BodyError`]. On `TooLarge` and `Busy` what the sender still sends is read and thrown away (within the time,
+/// and up to a few times the limit), so that it gets to see the answer instead of a reset.
+pub(super) async fn collect(
+    mut body: Incoming,
+    limits: BodyLimits,
+    in_flight: &InFlight,
+) -> Result<(Bytes, Reservation), BodyError> {
+    let deadline = Instant::now() + limits.time;
+    let result = match timeout_at(deadline, read(&mut body, limits.bytes, in_flight)).await {
+        Ok(result) => result,
+        Err(_elapsed) => return Err(BodyError::Slow),
+    };
+    if matches!(result, Err(BodyError::TooLarge { .. } | BodyError::Busy)) {
+        let worth_reading = limits.bytes.saturating_mul(4);
+        // Whether the rest came or not changes nothing: the answer is the same.
+        if timeout_at(deadline, discard(&mut body, worth_reading)).await.is_err() {
+            tracing::debug!("a refused body did not end in time");
+        }
+    }
+    result
+}
+
+async fn read(body: &mut Incoming, limit: u64, in_flight: &InFlight) -> Result<(Bytes, Reservation), BodyError> {
+    let declared = body.size_hint().exact();
+    let over = |bytes: u64| limit > 0 && bytes > limit;
+    if let Some(bytes) = declared.filter(|&bytes| over(bytes)) {
+        return Err(BodyError::TooLarge { seen: Some(bytes) });
+    }
+    let mut reservation = in_flight.reserve(declared.unwrap_or(0)).ok_or(BodyError::Busy)?;
+    let mut reserved = declared.unwrap_or(0);
+    let mut collected = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(BodyError::Broken)?.into_data() else {
+            continue; // Trailers say nothing that matters here.
+        };
+        let total = (collected.len() + data.len()) as u64;
+        if over(total) {
+            return Err(BodyError::TooLarge { seen: None });
+        }
+        if total > reserved {
+            // A chunked body: reserve as it grows, doubling like the buffer does.
+            let more = total.max(64 * 1024);
+            reservation.merge(in_flight.reserve(more).ok_or(BodyError::Busy)?);
+            reserved += more;
+        }
+        if collected.is_empty() {
+            if body.is_end_stream() {
+                return Ok((data, reservation)); // One frame: no copy at all.
+            }
+            // The declared size is within the limit and reserved: one allocation.
+            collected.reserve(usize::try_from(declared.unwrap_or(total * 2)).unwrap_or(data.len()));
+        }
+        collected.extend_from_slice(&data);
+    }
+    Ok((collected.freeze(), reservation))
+}
+
+async fn discard(body: &mut Incoming, at_most: u64) {
+    let mut seen = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        seen += frame.data_ref().map_or(0, |data| data.len() as u64);
+        if seen > at_most {
+            return;
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! A push, read top to bottom: route, tenant, admission, body, check, append, answer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use remote_write::check::Rules;
+use remote_write::{Compression, Counts, Protocol, content};
+use segment_log::{AppendError, Entry};
+use tokio::sync::{Semaphore, oneshot};
+use writegate_config::{Limits, Listener};
+
+use super::PushStats;
+use super::body::{self, BodyError, BodyLimits, InFlight};
+use super::examine::{self, Examined, Reading};
+use super::refusal::{Reason, Refusal};
+use super::route::{self, PathTenant, Route};
+use super::tenancy;
+use crate::record;
+use crate::tenant::{Tenant, TenantName, Tenants};
+
+/// From the last byte of the body to the answer, at most: the OpenTelemetry Collector gives up after 5 s, for good.
+pub(super) const DURABLE_WITHIN: Duration = Duration::from_secs(4);
+
+/// Bodies above this are decoded on a thread of their own: 128 KiB of snappy are about 4,000 samples, 1 ms.
+const INLINE_BODY_BYTES: usize = 128 * 1024;
+
+/// What pushes need, the same for all listeners.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(super) tenants: Arc<Tenants>,
+    pub(super) limits: Limits,
+    pub(super) in_flight: InFlight,
+    /// How many huge bodies may be decoded at once: each may take `decoded_bytes` of memory.
+    pub(super) decoders: Semaphore,
+    pub(super) closing: Arc<AtomicBool>,
+    pub(super) stats: Arc<PushStats>,
+}
+
+/// The connection must be cut without an answer.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the request body did not arrive in time")]
+pub(super) struct Cut;
+
+/// Serves one request of an ingest listener.
+///
+/// # Errors
+/// Only to cut the connection of a body that is too slow.
+pub(super) async fn push(
+    gate: &Gate,
+    listener: &Listener,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Cut> {
+    let started = Instant::now();
+    let (parts, incoming) = request.into_parts();
+    let response = match receive(gate, listener, &parts, incoming).await {
+        Ok(response) => response,
+        Err(Failure::Cut(cut)) => return Err(cut),
+        Err(Failure::Refused(refusal)) => {
+            if let Some(reason) = refusal.reason() {
+                gate.stats.refused(reason);
+            }
+            tracing::debug!(path = parts.uri.path(), status = refusal.status().as_u16(), %refusal, "push refused");
+            refusal.into_response()
+        }
+    };
+    gate.stats.answered(response.status(), started.elapsed());
+    Ok(response)
+}
+
+enum Failure {
+    Cut(Cut),
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+async fn receive(
+    gate: &Gate,
+    listener: &Listener,
+    parts: &Parts,
+    incoming: Incoming,
+) -> Result<Response<Full<Bytes>>, Failure> {
+    let Route::Write(path_tenant) = route::route(parts.uri.path()) else {
+        return Err(Refusal::NotFound.into());
+    };
+    let tenant = admit(gate, listener, parts, path_tenant)?;
+    if listener.protocols.zstd && route::asks_vm_protocol_version(parts.uri.query()) {
+        return Ok(Response::new(Full::new(Bytes::from_static(b"1"))));
+    }
+    if parts.method != Method::POST {
+        return Err(Refusal::Method.into());
+    }
+    let reading = reading(gate, listener, parts)?;
+    let (body, _reservation) = read_body(gate, listener, incoming).await?;
+    let deadline = tokio::time::Instant::now() + DURABLE_WITHIN;
+    let vm_protocol = reading.compression == Compression::Zstd
+        || parts.headers.contains_key("x-victoriametrics-remote-write-version");
+    let protocol = reading.protocol;
+    let examined = examine_somewhere(gate, body, reading).await?;
+    let tenant = find_or_create(gate, tenant).await?;
+    tenant.received.add(examined.received);
+    if let Err(refusal) = store(&tenant, &examined, deadline).await {
+        let reason = refusal.reason().unwrap_or(Reason::Full);
+        tenant.refused(reason).add(examined.received);
+        return Err(refusal.into());
+    }
+    for (reason, counts) in &examined.refused {
+        tenant.refused(*reason).add(*counts);
+    }
+    tenant.accepted.add(examined.accepted);
+    if let Some(timestamp) = examined.highest_timestamp {
+        tenant.saw_timestamp(timestamp);
+    }
+    Ok(answer(gate, protocol, vm_protocol, &examined))
+}
+
+/// Everything that can be said before the body is read.
+fn admit(gate: &Gate, listener: &Listener, parts: &Parts, path: PathTenant<'_>) -> Result<TenantName, Refusal> {
+    if gate.closing.load(Ordering::Relaxed) {
+        return Err(Refusal::Shutdown);
+    }
+    tenancy::tenant_of(listener, parts, path)
+}
+
+/// The headers decide before the body is looked at: an unsupported type is 415 also when the body is corrupt.
+fn reading(gate: &Gate, listener: &Listener, parts: &Parts) -> Result<Reading, Refusal> {
+    let header = |name| parts.headers.get(name).map(HeaderValue::as_bytes);
+    let protocol = content::protocol_from_content_type(header(http::header::CONTENT_TYPE))
+        .map_err(|unsupported| Refusal::Unsupported(unsupported.to_string()))?;
+    let compression = content::compression_from_content_encoding(header(http::header::CONTENT_ENCODING))
+        .map_err(|unsupported| Refusal::Unsupported(unsupported.to_string()))?;
+    let off = |what: &str| Refusal::Unsupported(format!("{what} is switched off on this listener"));
+    match protocol {
+        Protocol::V1 if !listener.protocols.v1 => return Err(off("remote write 1.0")),
+        Protocol::V2 if !listener.protocols.v2 => return Err(off("remote write 2.0")),
+        Protocol::V1 | Protocol::V2 => {}
+    }
+    if compression == Compression::Zstd && !listener.protocols.zstd {
+        return Err(off("zstd"));
+    }
+    Ok(Reading {
+        protocol,
+        compression,
+        zstd: listener.protocols.zstd,
+        rules: Rules {
+            strict: listener.strict,
+            label_names: gate.limits.label_names,
+            label_value_bytes: gate.limits.label_value_bytes,
+            keep_vm_account_labels: false,
+        },
+        decoded_limit: gate.limits.decoded_bytes,
+    })
+}
+
+async fn read_body(
+    gate: &Gate,
+    listener: &Listener,
+    incoming: Incoming,
+) -> Result<(Bytes, body::Reservation), Failure> {
+    let limits = BodyLimits { bytes: gate.limits.request_bytes, time: listener.timeouts.body };
+    body::collect(incoming, limits, &gate.in_flight).await.map_err(|error| match error {
+        BodyError::Slow => Failure::Cut(Cut),
+        BodyError::Busy => Refusal::Busy.into(),
+        BodyError::TooLarge { seen } => Refusal::TooLarge {
+            what: "the body",
+            limit: limits.bytes,
+            seen: seen.map_or_else(String::new, |seen| format!(" (it has {seen})")),
+            key: "limits.request_bytes",
+        }
+        .into(),
+        BodyError::Broken(error) => Refusal::Malformed(format!("the body ended early: {error}")).into(),
+    })
+}
+
+async fn examine_somewhere(gate: &Gate, body: Bytes, reading: Reading) -> Result<Examined, Refusal> {
+    if body.len() <= INLINE_BODY_BYTES {
+        return examine::examine(&body, &reading);
+    }
+    // The semaphore is never closed, and a decoder that panicked has lost this request only.
+    let lost = |what: &dyn std::fmt::Display| Refusal::Failed(format!("the body could not be decoded: {what}"));
+    let _turn = gate.decoders.acquire().await.map_err(|closed| lost(&closed))?;
+    tokio::task::spawn_blocking(move || examine::examine(&body, &reading)).await.map_err(|panicked| lost(&panicked))?
+}
+
+async fn find_or_create(gate: &Gate, name: TenantName) -> Result<Arc<Tenant>, Refusal> {
+    if let Some(tenant) = gate.tenants.get(&name) {
+        return Ok(tenant);
+    }
+    let tenants = Arc::clone(&gate.tenants);
+    let created = tokio::task::spawn_blocking(move || tenants.get_or_create(&name)).await;
+    match created {
+        Ok(Ok(tenant)) => Ok(tenant),
+        Ok(Err(error)) => {
+            tracing::error!(error = %crate::chain::Chain(&error), "a tenant's log could not be created");
+            Err(Refusal::Failed(error.to_string()))
+        }
+        Err(panicked) => Err(Refusal::Failed(panicked.to_string())),
+    }
+}
+
+/// Appends and waits until the record is on disk.
+async fn store(tenant: &Tenant, examined: &Examined, deadline: tokio::time::Instant) -> Result<(), Refusal> {
+    let Some((meta, body)) = examined.stored.clone() else {
+        return Ok(());
+    };
+    let entry = Entry { received_ms: crate::clock::now_ms(), counts: record::to_array(examined.accepted), meta, body };
+    let (done, durable) = oneshot::channel();
+    tenant.log.append(
+        entry,
+        Box::new(move |result| {
+            // A sender that is gone does not read the answer; the record stays accepted.
+            drop(done.send(result));
+        }),
+    );
+    match tokio::time::timeout_at(deadline, durable).await {
+        Ok(Ok(Ok(_position))) => Ok(()),
+        Ok(Ok(Err(error))) => Err(refuse_append(&error)),
+        Ok(Err(_writer_gone)) => Err(Refusal::Shutdown),
+        Err(_elapsed) => Err(Refusal::Slow),
+    }
+}
+
+fn refuse_append(error: &AppendError) -> Refusal {
+    match error {
+        AppendError::Full { .. } | AppendError::NoSpace { .. } => Refusal::Full(error.to_string()),
+        AppendError::Closing => Refusal::Shutdown,
+        other => Refusal::Failed(crate::chain::Chain(other).to_string()),
+    }
+}
+
+fn answer(gate: &Gate, protocol: Protocol, vm_protocol: bool, examined: &Examined) -> Response<Full<Bytes>> {
+    let mut response = match &examined.complaint {
+        None => {
+            let mut response = Response::new(Full::default());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            response
+        }
+        Some(text) => {
+            gate.stats.refused(Reason::Invalid);
+            Refusal::Partial { text: text.clone(), vm_protocol }.into_response()
+        }
+    };
+    if protocol == Protocol::V2 {
+        written(response.headers_mut(), examined.accepted);
+    }
+    response
+}
+
+/// Remote write 2.0, "Required Written Response Headers". Never on a v1 answer: Prometheus would believe them.
+fn written(headers: &mut http::HeaderMap, counts: Counts) {
+    for (name, count) in [
+        ("x-prometheus-remote-write-samples-written", counts.samples),
+        ("x-prometheus-remote-write-histograms-written", counts.histograms),
+        ("x-prometheus-remote-write-exemplars-written", counts.exemplars),
+    ] {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from(count));
+    }
+}

@@ -1,0 +1,178 @@
+//! Every way a push is not answered with 204, and what it tells the sender: one table.
+//!
+//! The status decides what a sender does with its data, and senders differ: Prometheus and the OpenTelemetry exporter
+//! drop on any 4xx, vmagent retries all but 400, 409 and 415 for ever. So nothing temporary gets a 4xx, and nothing
+//! permanent gets anything but 400 or, for a zstd block, 409 where a 400 would make vmagent send it all again.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+
+/// Why a push was refused, as counted in `writegate_refused_samples_total{reason}`: a closed list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    Invalid,
+    TooLarge,
+    LabelLimit,
+    Unauthenticated,
+    Forbidden,
+    Unsupported,
+    Full,
+    Shutdown,
+}
+
+impl Reason {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Invalid,
+        Self::TooLarge,
+        Self::LabelLimit,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::Unsupported,
+        Self::Full,
+        Self::Shutdown,
+    ];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::TooLarge => "too_large",
+            Self::LabelLimit => "label_limit",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
+            Self::Unsupported => "unsupported",
+            Self::Full => "full",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// A push that is not answered with 204. The texts are for the person who reads the sender's log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("nothing is served at this path; push to /api/v1/write (wg-not-found)")]
+    NotFound,
+    #[error("remote write is a POST (wg-method)")]
+    Method,
+    #[error("this listener takes no request without credentials (wg-unauthenticated)")]
+    Unauthenticated,
+    /// One text for every cause, so that it does not tell which tenants exist.
+    #[error("not allowed to write for this tenant (wg-forbidden)")]
+    Forbidden,
+    #[error("{0} is not a tenant name: 1 to 150 of A-Z a-z 0-9 ! - _ . * ' ( ) and not . or .. (wg-tenant-name)")]
+    TenantName(String),
+    #[error("{0} (wg-unsupported)")]
+    Unsupported(String),
+    #[error("{0} (wg-malformed)")]
+    Malformed(String),
+    #[error("{what} is over the limit of {limit} bytes{seen}; send less at once or raise {key} (wg-too-large)")]
+    TooLarge { what: &'static str, limit: u64, seen: String, key: &'static str },
+    /// The good series are stored; the text says how many were not, and why.
+    #[error("{text}; the others are stored (wg-invalid-series)")]
+    Partial { text: String, vm_protocol: bool },
+    #[error("too many bytes are being received at this moment (limits.in_flight_bytes); try again (wg-busy)")]
+    Busy,
+    #[error("{0}; nothing of this request was stored, try again (wg-log-full)")]
+    Full(String),
+    #[error("the log could not be written: {0}; try again (wg-log-failed)")]
+    Failed(String),
+    #[error("the request could not be made durable within {} s; try again (wg-log-slow)", super::push::DURABLE_WITHIN.as_secs())]
+    Slow,
+    #[error("the gateway is shutting down; try again (wg-shutdown)")]
+    Shutdown,
+}
+
+impl Refusal {
+    pub(super) const fn status(&self) -> StatusCode {
+        match self {
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            // Too large is 400 and not 413: vmagent retries a 413 for ever and its queue stands still behind it.
+            Self::TenantName(_) | Self::Malformed(_) | Self::TooLarge { .. } => StatusCode::BAD_REQUEST,
+            // A 400 makes vmagent send a zstd block once more as snappy, and everything after it too.
+            Self::Partial { vm_protocol: true, .. } => StatusCode::CONFLICT,
+            Self::Partial { vm_protocol: false, .. } => StatusCode::BAD_REQUEST,
+            Self::Busy | Self::Full(_) | Self::Failed(_) | Self::Slow | Self::Shutdown => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    }
+
+    /// What it counts as; `None` where no data was offered.
+    pub(super) const fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::NotFound | Self::Method => None,
+            Self::Unauthenticated => Some(Reason::Unauthenticated),
+            Self::Forbidden => Some(Reason::Forbidden),
+            Self::Unsupported(_) => Some(Reason::Unsupported),
+            Self::TenantName(_) | Self::Malformed(_) | Self::Partial { .. } => Some(Reason::Invalid),
+            Self::TooLarge { .. } => Some(Reason::TooLarge),
+            Self::Busy | Self::Full(_) | Self::Failed(_) | Self::Slow => Some(Reason::Full),
+            Self::Shutdown => Some(Reason::Shutdown),
+        }
+    }
+
+    /// The response: the text as a line, and the headers its status calls for.
+    pub(super) fn into_response(self) -> Response<Full<Bytes>> {
+        let status = self.status();
+        let mut response = Response::new(Full::new(Bytes::from(format!("{self}\n"))));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        match status {
+            StatusCode::METHOD_NOT_ALLOWED => {
+                headers.insert(ALLOW, HeaderValue::from_static("POST"));
+            }
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                // Prometheus obeys any value, so it stays small; the jitter keeps a fleet from returning at once.
+                headers.insert(RETRY_AFTER, HeaderValue::from(fastrand::u32(1..=5)));
+            }
+            _ => {}
+        }
+        if self == Self::Shutdown {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_temporary_condition_gets_a_status_that_makes_a_sender_drop() {
+        let temporary = [
+            Refusal::Busy,
+            Refusal::Full(String::new()),
+            Refusal::Failed(String::new()),
+            Refusal::Slow,
+            Refusal::Shutdown,
+        ];
+        for refusal in temporary {
+            let response = refusal.clone().into_response();
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{refusal:?}");
+            let seconds: u32 = response.headers()[RETRY_AFTER].to_str().unwrap().parse().unwrap();
+            assert!((1..=10).contains(&seconds));
+        }
+    }
+
+    #[test]
+    fn no_permanent_condition_gets_a_status_that_makes_a_sender_retry_for_ever() {
+        let partial = |vm_protocol| Refusal::Partial { text: String::new(), vm_protocol };
+        let too_large =
+            Refusal::TooLarge { what: "the body", limit: 1, seen: String::new(), key: "limits.request_bytes" };
+        let permanent = [Refusal::Malformed(String::new()), too_large, partial(false)];
+        for refusal in permanent {
+            assert_eq!(refusal.status(), StatusCode::BAD_REQUEST, "{refusal:?}");
+        }
+        assert_eq!(partial(true).status(), StatusCode::CONFLICT);
+    }
+}

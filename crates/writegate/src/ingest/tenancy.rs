@@ -1,0 +1,174 @@
+//! Which tenant a request speaks for, from what the listener allows to name one.
+
+use http::HeaderMap;
+use http::request::Parts;
+use writegate_config::{Listener, TenantSource};
+
+use super::refusal::Refusal;
+use super::route::PathTenant;
+use crate::tenant::TenantName;
+
+/// The tenant of a request without credentials.
+///
+/// A source that the listener lists may select the tenant; all that are present must agree. A path that names a tenant
+/// and is not listed must name the listener's own; hosts and headers that are not listed mean nothing.
+///
+/// # Errors
+/// 401 if the listener takes nothing without credentials, 400 for a malformed name, 403 where names disagree.
+pub(super) fn tenant_of(listener: &Listener, request: &Parts, path: PathTenant<'_>) -> Result<TenantName, Refusal> {
+    let own = listener.tenant.as_ref().ok_or(Refusal::Unauthenticated)?;
+    let mut selected: Option<TenantName> = None;
+    let mut agree = |named: TenantName| match &selected {
+        Some(other) if *other != named => Err(Refusal::Forbidden),
+        _ => {
+            selected = Some(named);
+            Ok(())
+        }
+    };
+    for source in &listener.tenant_from {
+        if let Some(named) = named_by(source, request, path)? {
+            agree(named)?;
+        }
+    }
+    if !listener.tenant_from.contains(&TenantSource::Path)
+        && let Some(named) = path_tenant(path)?
+        && named != *own
+    {
+        return Err(Refusal::Forbidden);
+    }
+    Ok(selected.unwrap_or_else(|| own.clone()))
+}
+
+fn named_by(source: &TenantSource, request: &Parts, path: PathTenant<'_>) -> Result<Option<TenantName>, Refusal> {
+    match source {
+        TenantSource::Host(pattern) => host(request).and_then(|host| pattern.tenant_of(host)).map(name).transpose(),
+        TenantSource::Header(header) => single_header(&request.headers, header)?.map(name).transpose(),
+        TenantSource::Path => path_tenant(path),
+        TenantSource::VmHeaders => {
+            let project = single_header(&request.headers, "projectid")?;
+            let Some(account) = single_header(&request.headers, "accountid")? else {
+                return Ok(None);
+            };
+            account_tenant(account, project).map(Some)
+        }
+    }
+}
+
+/// The host as the client wrote it, without the port (HTTP/2 has it in the request's URI).
+fn host(request: &Parts) -> Option<&str> {
+    if let Some(host) = request.uri.host() {
+        return Some(host);
+    }
+    let host = request.headers.get(http::header::HOST)?.to_str().ok()?;
+    Some(host.rsplit_once(':').map_or(host, |(name, port)| if port.contains(']') { host } else { name }))
+}
+
+/// A header that names a tenant must come once: with two, it depends on the reader which one counts.
+fn single_header<'h>(headers: &'h HeaderMap, header: &str) -> Result<Option<&'h str>, Refusal> {
+    let mut values = headers.get_all(header).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(Refusal::TenantName(format!("the repeated header {header:?}")));
+    }
+    match value.to_str() {
+        Ok(text) => Ok(Some(text.trim())),
+        Err(_not_ascii) => Err(Refusal::TenantName(format!("the value of header {header:?}"))),
+    }
+}
+
+fn path_tenant(path: PathTenant<'_>) -> Result<Option<TenantName>, Refusal> {
+    match path {
+        PathTenant::None => Ok(None),
+        PathTenant::Name(segment) => name(segment).map(Some),
+        PathTenant::Account(segment) => {
+            let (account, project) = segment.split_once(':').map_or((segment, None), |(a, p)| (a, Some(p)));
+            account_tenant(account, project).map(Some)
+        }
+    }
+}
+
+fn name(text: &str) -> Result<TenantName, Refusal> {
+    TenantName::new(text).map_err(|_invalid| Refusal::TenantName(format!("{text:.160?}")))
+}
+
+/// VictoriaMetrics' ids are 32-bit numbers, the project 0 unless named. Account 12 is the tenant named `12`; an account
+/// with a project is a tenant's id, and no tenant has one unless configured.
+fn account_tenant(account: &str, project: Option<&str>) -> Result<TenantName, Refusal> {
+    let number = |text: &str| {
+        text.parse::<u32>().map_err(|_invalid| Refusal::TenantName(format!("the account or project {text:.20?}")))
+    };
+    let account = number(account)?;
+    match project.map(number).transpose()? {
+        None | Some(0) => name(&account.to_string()),
+        Some(_) => Err(Refusal::Forbidden),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+    use writegate_config::{Config, HostPattern};
+
+    fn check(sources: &[TenantSource], headers: &[(&str, &str)], path: PathTenant<'_>) -> Result<String, u16> {
+        let mut listener = Config::without_file().listeners.remove(0);
+        listener.tenant_from = sources.to_vec();
+        let mut request = Request::builder().uri("/api/v1/write");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        tenant_of(&listener, &parts, path).map(|name| name.to_string()).map_err(|refusal| refusal.status().as_u16())
+    }
+
+    const ORG: (&str, &str) = ("x-scope-orgid", "team-a");
+
+    fn header() -> TenantSource {
+        TenantSource::Header("x-scope-orgid".to_owned())
+    }
+
+    #[test]
+    fn unlisted_headers_and_hosts_mean_nothing() {
+        assert_eq!(check(&[], &[ORG, ("host", "cortex.team-b.example.org")], PathTenant::None), Ok("default".into()));
+    }
+
+    #[test]
+    fn a_listed_source_selects() {
+        assert_eq!(check(&[header()], &[ORG], PathTenant::None), Ok("team-a".into()));
+        assert_eq!(check(&[header()], &[], PathTenant::None), Ok("default".into()));
+        assert_eq!(check(&[TenantSource::Path], &[], PathTenant::Name("team-b")), Ok("team-b".into()));
+        let pattern = HostPattern { prefix: "cortex.".into(), suffix: ".example.org".into() };
+        let host = ("host", "cortex.team-c.example.org:9009");
+        assert_eq!(check(&[TenantSource::Host(pattern)], &[host], PathTenant::None), Ok("team-c".into()));
+        let vm = [("accountid", "12"), ("projectid", "0")];
+        assert_eq!(check(&[TenantSource::VmHeaders], &vm, PathTenant::None), Ok("12".into()));
+    }
+
+    #[test]
+    fn sources_that_disagree_are_refused() {
+        let sources = [header(), TenantSource::Path];
+        assert_eq!(check(&sources, &[ORG], PathTenant::Name("team-a")), Ok("team-a".into()));
+        assert_eq!(check(&sources, &[ORG], PathTenant::Name("team-b")), Err(403));
+    }
+
+    #[test]
+    fn an_unlisted_path_must_name_the_listeners_own_tenant() {
+        assert_eq!(check(&[], &[], PathTenant::Name("default")), Ok("default".into()));
+        assert_eq!(check(&[], &[], PathTenant::Name("team-a")), Err(403));
+        assert_eq!(check(&[header()], &[ORG], PathTenant::Name("team-a")), Err(403));
+    }
+
+    #[test]
+    fn malformed_names_are_400() {
+        for bad in ["", ".", "..", "a/b", "a|b", "é"] {
+            assert_eq!(check(&[TenantSource::Path], &[], PathTenant::Name(bad)), Err(400), "{bad:?}");
+        }
+        for bad in ["", "x", "-1", "4294967296", "1:x", "1:2:3"] {
+            assert_eq!(check(&[TenantSource::Path], &[], PathTenant::Account(bad)), Err(400), "{bad:?}");
+        }
+        let twice = [ORG, ("x-scope-orgid", "team-b")];
+        assert_eq!(check(&[header()], &twice, PathTenant::None), Err(400));
+    }
+}

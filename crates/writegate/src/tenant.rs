@@ -1,0 +1,152 @@
+//! Tenants: who a push belongs to, and the log that holds what they sent.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use segment_log::{CursorError, Log, OpenLogError, Position, Start, Store};
+use tokio::sync::watch;
+pub(crate) use writegate_config::TenantName;
+use writegate_config::TenantPattern;
+
+use crate::counters::CountsCounter;
+use crate::ingest::Reason;
+
+/// One tenant: its log and what was received for it since the start of the process.
+pub(crate) struct Tenant {
+    pub(crate) name: TenantName,
+    pub(crate) log: Arc<Log>,
+    /// The log's head, sent whenever records became durable.
+    pub(crate) head: watch::Receiver<Position>,
+    /// What requests held, whatever became of them.
+    pub(crate) received: CountsCounter,
+    /// What became durable.
+    pub(crate) accepted: CountsCounter,
+    refused: [CountsCounter; Reason::ALL.len()],
+    highest_timestamp_ms: AtomicI64,
+}
+
+impl Tenant {
+    fn new(name: TenantName, log: Arc<Log>) -> Self {
+        let (sender, head) = watch::channel(log.head());
+        log.on_commit(Box::new(move |position| {
+            sender.send_replace(position);
+        }));
+        Self {
+            name,
+            log,
+            head,
+            received: CountsCounter::default(),
+            accepted: CountsCounter::default(),
+            refused: Default::default(),
+            highest_timestamp_ms: AtomicI64::new(i64::MIN),
+        }
+    }
+
+    /// What was refused for `reason`.
+    pub(crate) fn refused(&self, reason: Reason) -> &CountsCounter {
+        &self.refused[reason as usize]
+    }
+
+    pub(crate) fn saw_timestamp(&self, timestamp_ms: i64) {
+        self.highest_timestamp_ms.fetch_max(timestamp_ms, Ordering::Relaxed);
+    }
+
+    /// The highest accepted sample timestamp in milliseconds, if any sample was accepted.
+    pub(crate) fn highest_timestamp(&self) -> Option<i64> {
+        let highest = self.highest_timestamp_ms.load(Ordering::Relaxed);
+        (highest != i64::MIN).then_some(highest)
+    }
+}
+
+impl fmt::Debug for Tenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tenant").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A tenant could not be born.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BirthError {
+    #[error(transparent)]
+    Log(#[from] OpenLogError),
+    #[error(transparent)]
+    Cursor(#[from] CursorError),
+}
+
+/// All tenants that ever had a record accepted.
+#[derive(Debug)]
+pub(crate) struct Tenants {
+    store: Arc<Store>,
+    by_name: RwLock<HashMap<TenantName, Arc<Tenant>>>,
+    /// The endpoints whose cursors a tenant gets at birth, so that none misses its first record.
+    cradle: RwLock<Vec<(String, Vec<TenantPattern>)>>,
+    /// How many there are, sent when one is born.
+    count: watch::Sender<usize>,
+}
+
+impl Tenants {
+    /// The tenants whose logs the store holds. Logs that are not named like a tenant stay closed.
+    pub(crate) fn new(store: Arc<Store>) -> Self {
+        let by_name: HashMap<_, _> = store
+            .logs()
+            .into_iter()
+            .filter_map(|log| match TenantName::new(log.name()) {
+                Ok(name) => Some((name.clone(), Arc::new(Tenant::new(name, log)))),
+                Err(error) => {
+                    tracing::warn!(log = log.name(), %error, "a log in the data directory belongs to no tenant");
+                    None
+                }
+            })
+            .collect();
+        let (count, _) = watch::channel(by_name.len());
+        Self { store, by_name: RwLock::new(by_name), cradle: RwLock::default(), count }
+    }
+
+    /// A tenant that exists.
+    pub(crate) fn get(&self, name: &TenantName) -> Option<Arc<Tenant>> {
+        self.by_name.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// The tenant of this name, born now if need be. Blocks on the disk at birth.
+    ///
+    /// # Errors
+    /// When its log or the cursors in it cannot be created.
+    pub(crate) fn get_or_create(&self, name: &TenantName) -> Result<Arc<Tenant>, BirthError> {
+        if let Some(tenant) = self.get(name) {
+            return Ok(tenant);
+        }
+        let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tenant) = by_name.get(name) {
+            return Ok(Arc::clone(tenant));
+        }
+        let log = self.store.log(name.as_str())?;
+        for (endpoint, patterns) in self.cradle.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            if patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(name.as_str())) {
+                log.cursor(endpoint, Start::Oldest)?;
+            }
+        }
+        let tenant = Arc::new(Tenant::new(name.clone(), log));
+        by_name.insert(name.clone(), Arc::clone(&tenant));
+        self.count.send_replace(by_name.len());
+        Ok(tenant)
+    }
+
+    /// The endpoints that tenants born from here on are delivered to, with the patterns of the tenants each takes.
+    pub(crate) fn set_cradle(&self, endpoints: Vec<(String, Vec<TenantPattern>)>) {
+        *self.cradle.write().unwrap_or_else(PoisonError::into_inner) = endpoints;
+    }
+
+    /// All tenants, by name.
+    pub(crate) fn list(&self) -> Vec<Arc<Tenant>> {
+        let mut all: Vec<_> = self.by_name.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// Changes when a tenant is born.
+    pub(crate) fn births(&self) -> watch::Receiver<usize> {
+        self.count.subscribe()
+    }
+}

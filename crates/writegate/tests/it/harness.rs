@@ -1,0 +1,487 @@
+//! A whole gateway in this process, or in one of its own, and what every test wants from it. Whatever a test is about,
+//! its books are checked at each look and at the end.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use remote_write::compression::Compressor;
+use remote_write::model::Request;
+use remote_write::{Compression, Protocol};
+use tempfile::TempDir;
+use testkit::endpoint::{Endpoint, EndpointSettings, Keep, Speaks};
+use testkit::process::{Process, free_port};
+use testkit::raw::RawConnection;
+use testkit::sender::{Answer, Sender, push_headers};
+use writegate::Gateway;
+use writegate_config::Config;
+
+use crate::message::encode;
+
+/// Nothing here takes longer unless it is broken.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Runs a test, which fails when it takes longer than a minute.
+pub(crate) fn bounded(test: impl Future<Output = ()>) {
+    bounded_by(Duration::from_secs(60), test);
+}
+
+/// Runs a test that may take long.
+pub(crate) fn bounded_by(limit: Duration, test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let outcome = runtime.block_on(async { tokio::time::timeout(limit, Box::pin(test)).await });
+    runtime.shutdown_background();
+    outcome.expect("the test ends in time");
+}
+
+/// Polls until the condition gives something: the only place that waits on a clock instead of an event.
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut condition: impl FnMut() -> F) -> T {
+    let polling = async {
+        let mut interval = tokio::time::interval(Duration::from_millis(10));
+        loop {
+            interval.tick().await;
+            if let Some(value) = condition().await {
+                return value;
+            }
+        }
+    };
+    match tokio::time::timeout(PATIENCE, polling).await {
+        Ok(value) => value,
+        Err(_elapsed) => panic!("waited for {PATIENCE:?}: {what}"),
+    }
+}
+
+/// A healthy receiver that keeps every request.
+pub(crate) async fn receiver() -> Endpoint {
+    receiver_that(EndpointSettings { keep: Keep::Requests, ..EndpointSettings::default() }).await
+}
+
+/// A receiver of another kind that keeps every request.
+pub(crate) async fn speaking(speaks: Speaks) -> Endpoint {
+    receiver_that(EndpointSettings { speaks, keep: Keep::Requests, ..EndpointSettings::default() }).await
+}
+
+pub(crate) async fn receiver_that(settings: EndpointSettings) -> Endpoint {
+    Endpoint::launch(settings).await.unwrap()
+}
+
+/// The body, compressed.
+pub(crate) fn compress(compression: Compression, raw: &[u8]) -> Bytes {
+    let mut body = Vec::new();
+    Compressor::new().compress(compression, raw, &mut body).unwrap();
+    Bytes::from(body)
+}
+
+/// What a gateway is started with. Everything is written in YAML's flow style, without the outer braces.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Setup {
+    listener: String,
+    log: String,
+    limits: String,
+    endpoints: Vec<String>,
+    top: String,
+}
+
+impl Setup {
+    pub(crate) fn new() -> Self {
+        Self { listener: "tenant: default".to_owned(), ..Self::default() }
+    }
+
+    /// Keys of the listener, instead of `tenant: default`.
+    pub(crate) fn listener(mut self, keys: &str) -> Self {
+        keys.clone_into(&mut self.listener);
+        self
+    }
+
+    /// Keys of `log`.
+    pub(crate) fn log(mut self, keys: &str) -> Self {
+        self.log = format!(", {keys}");
+        self
+    }
+
+    /// Keys of `limits`.
+    pub(crate) fn limits(mut self, keys: &str) -> Self {
+        keys.clone_into(&mut self.limits);
+        self
+    }
+
+    /// Another key of the file, as a line.
+    pub(crate) fn top(mut self, line: &str) -> Self {
+        self.top.push_str(line);
+        self.top.push('\n');
+        self
+    }
+
+    /// An endpoint, with the pauses of a test.
+    pub(crate) fn endpoint(self, name: &str, receiver: &Endpoint) -> Self {
+        self.endpoint_with(name, receiver, "")
+    }
+
+    /// An endpoint with further keys.
+    pub(crate) fn endpoint_with(mut self, name: &str, receiver: &Endpoint, keys: &str) -> Self {
+        let pauses = if keys.contains("queue_config") { "" } else { ", queue_config: {max_backoff: 100ms}" };
+        let separator = if keys.is_empty() { "" } else { ", " };
+        self.endpoints.push(format!("{{name: {name}, url: '{}'{pauses}{separator}{keys}}}", receiver.url()));
+        self
+    }
+
+    /// The configuration; ports 0 take free ones.
+    fn yaml(&self, data: &Path, listen: u16, admin: u16) -> String {
+        let Self { listener, log, limits, endpoints, top } = self;
+        format!(
+            "listeners: [{{address: '127.0.0.1:{listen}', {listener}}}]\n\
+             admin: {{address: '127.0.0.1:{admin}'}}\n\
+             log: {{path: '{}', min_free: 1MiB{log}}}\n\
+             limits: {{{limits}}}\n\
+             remote_write: [{}]\n{top}",
+            data.display(),
+            endpoints.join(", "),
+        )
+    }
+
+    /// Starts it in this process.
+    pub(crate) async fn start(self) -> TestGateway {
+        let directory = tempfile::tempdir().unwrap();
+        let running = Running::start(&self, directory.path()).await;
+        TestGateway { setup: self, directory, running: Some(running) }
+    }
+
+    /// Starts the real program in a process of its own.
+    pub(crate) async fn start_program(self) -> Program {
+        let directory = tempfile::tempdir().unwrap();
+        let (listen, admin) = (free_port().unwrap(), free_port().unwrap());
+        let config = directory.path().join("writegate.yml");
+        std::fs::write(&config, self.yaml(&directory.path().join("data"), listen, admin)).unwrap();
+        let process = launch(directory.path(), &config, admin).await;
+        Program { directory, config, process, listen, admin }
+    }
+}
+
+/// Reads a configuration; the error is what a user gets to see.
+pub(crate) fn parse(yaml: &str, base: &Path) -> Result<Config, String> {
+    let loaded = writegate_config::parse(yaml, Path::new("test.yml"), base);
+    loaded.map(|loaded| loaded.config).map_err(|problems| problems.to_string())
+}
+
+#[derive(Debug)]
+struct Running {
+    gateway: Gateway,
+    ingest: SocketAddr,
+}
+
+impl Running {
+    async fn start(setup: &Setup, directory: &Path) -> Self {
+        let yaml = setup.yaml(&directory.join("data"), 0, 0);
+        let config = parse(&yaml, directory).unwrap_or_else(|problems| panic!("{yaml}\n{problems}"));
+        let gateway = Box::pin(Gateway::start(config, None)).await.unwrap();
+        let ingest = *gateway.ingest_addresses().await.first().unwrap();
+        Self { gateway, ingest }
+    }
+}
+
+/// A gateway in this process. A test ends it with [`Self::finish`], which checks its books.
+#[derive(Debug)]
+pub(crate) struct TestGateway {
+    setup: Setup,
+    directory: TempDir,
+    running: Option<Running>,
+}
+
+impl TestGateway {
+    fn running(&self) -> &Running {
+        self.running.as_ref().expect("the gateway runs")
+    }
+
+    /// Where senders push.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.running().ingest
+    }
+
+    /// A sender for a path.
+    pub(crate) fn sender_at(&self, path: &str) -> Sender {
+        Sender::new(&format!("http://{}{path}", self.address())).unwrap().with_timeout(PATIENCE)
+    }
+
+    /// A sender for Prometheus' path.
+    pub(crate) fn sender(&self) -> Sender {
+        self.sender_at("/api/v1/write")
+    }
+
+    /// A connection whose bytes the test chooses.
+    pub(crate) async fn raw(&self) -> RawConnection {
+        RawConnection::open(self.address()).await.unwrap()
+    }
+
+    /// Pushes a request as a sender of that protocol would, snappy.
+    pub(crate) async fn push(&self, protocol: Protocol, request: &Request<'_>) -> Answer {
+        self.push_raw(protocol, Compression::Snappy, &encode(protocol, request)).await
+    }
+
+    /// Pushes bytes as a sender of that protocol and compression would.
+    pub(crate) async fn push_raw(&self, protocol: Protocol, compression: Compression, raw: &[u8]) -> Answer {
+        self.sender().push(protocol, compression, compress(compression, raw)).await.unwrap()
+    }
+
+    /// POSTs a body with exactly these headers.
+    pub(crate) async fn post(&self, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+        self.sender().send(Method::POST, header_map(headers), body.into()).await.unwrap()
+    }
+
+    /// Pushes a request that must be taken.
+    pub(crate) async fn accept(&self, protocol: Protocol, request: &Request<'_>) {
+        let answer = self.push(protocol, request).await;
+        assert_eq!(answer.status, 204, "{}", answer.text());
+    }
+
+    /// A page of the admin server.
+    pub(crate) async fn admin(&self, path: &str) -> String {
+        page(self.running().gateway.admin_address(), path).await
+    }
+
+    /// The value of a series on `/metrics`, written as it stands there; 0 if it is absent.
+    pub(crate) async fn metric(&self, series: &str) -> f64 {
+        let page = self.admin("/metrics").await;
+        let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// The books of a tenant at an endpoint; all books are checked.
+    pub(crate) async fn ledger(&self, tenant: &str, endpoint: &str) -> Row {
+        let rows = self.rows().await;
+        let row = rows.iter().find(|row| row.tenant == tenant && row.endpoint == endpoint);
+        row.cloned().unwrap_or_else(|| panic!("no row of {tenant} at {endpoint}: {rows:?}"))
+    }
+
+    async fn rows(&self) -> Vec<Row> {
+        rows(self.running().gateway.admin_address()).await
+    }
+
+    /// Waits until nothing is pending anywhere.
+    pub(crate) async fn settled(&self) {
+        settled(self.running().gateway.admin_address()).await;
+    }
+
+    /// Waits until everything is settled, then stops.
+    pub(crate) async fn settle_and_finish(self) {
+        self.settled().await;
+        self.finish().await;
+    }
+
+    /// Stops it and starts it again on the same log, on other ports.
+    pub(crate) async fn restart(mut self) -> Self {
+        self.stop().await;
+        self.running = Some(Running::start(&self.setup, self.directory.path()).await);
+        self
+    }
+
+    /// Shuts down, and gives what [`Self::start_again`] needs.
+    pub(crate) async fn stop(&mut self) {
+        let running = self.running.take().expect("the gateway runs");
+        rows(running.gateway.admin_address()).await;
+        Box::pin(running.gateway.shutdown()).await;
+    }
+
+    /// Starts it after [`Self::stop`].
+    pub(crate) async fn start_again(&mut self) {
+        self.running = Some(Running::start(&self.setup, self.directory.path()).await);
+    }
+
+    /// Shuts it down while something else goes on.
+    pub(crate) fn shutdown(&mut self) -> impl Future<Output = ()> + 'static {
+        let running = self.running.take().expect("the gateway runs");
+        async move { Box::pin(running.gateway.shutdown()).await }
+    }
+
+    /// Checks the books, then stops.
+    pub(crate) async fn finish(mut self) {
+        self.stop().await;
+    }
+}
+
+impl Drop for TestGateway {
+    fn drop(&mut self) {
+        if self.running.is_some() && !std::thread::panicking() {
+            panic!("a test ran out of time, or did not end its gateway with finish(), which checks the books");
+        }
+    }
+}
+
+/// The real program, on ports that stay the same over restarts.
+#[derive(Debug)]
+pub(crate) struct Program {
+    directory: TempDir,
+    config: PathBuf,
+    process: Process,
+    listen: u16,
+    admin: u16,
+}
+
+impl Program {
+    /// A sender for Prometheus' path.
+    pub(crate) fn sender(&self) -> Sender {
+        let url = format!("http://127.0.0.1:{}/api/v1/write", self.listen);
+        Sender::new(&url).unwrap().with_timeout(PATIENCE)
+    }
+
+    /// Where senders push.
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.listen))
+    }
+
+    fn admin_address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.admin))
+    }
+
+    /// The most memory it had resident so far, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        self.process.peak_memory().unwrap()
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+    }
+
+    /// Starts it again after it ended.
+    pub(crate) async fn start_again(&mut self) {
+        self.process = launch(self.directory.path(), &self.config, self.admin).await;
+    }
+
+    /// Waits until nothing is pending anywhere, and gives the books.
+    pub(crate) async fn settled(&self) -> Vec<Row> {
+        settled(self.admin_address()).await
+    }
+
+    /// SIGTERM; it must end well.
+    pub(crate) async fn terminate(mut self) {
+        rows(self.admin_address()).await;
+        let status = self.process.terminate(PATIENCE).await.unwrap();
+        assert!(status.success(), "{status}: {}", self.process.log().unwrap());
+    }
+}
+
+async fn launch(directory: &Path, config: &Path, admin: u16) -> Process {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_writegate"));
+    command.arg("serve").arg("--config").arg(config);
+    let mut process = Process::start(command, &directory.join("log.txt")).unwrap();
+    process.ready(&format!("http://127.0.0.1:{admin}/-/ready"), PATIENCE).await.unwrap();
+    process
+}
+
+/// One kind of data point of a [`Row`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Book {
+    pub(crate) accepted: u64,
+    pub(crate) delivered: u64,
+    pub(crate) pending: u64,
+    pub(crate) dropped: BTreeMap<String, u64>,
+    pub(crate) dead_lettered: BTreeMap<String, u64>,
+    pub(crate) expired: u64,
+}
+
+/// A row of the ledger.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    pub(crate) tenant: String,
+    pub(crate) endpoint: String,
+    pub(crate) samples: Book,
+    pub(crate) histograms: Book,
+    pub(crate) exemplars: Book,
+}
+
+impl Book {
+    fn read(value: &serde_json::Value) -> Self {
+        let number = |key: &str| value[key].as_u64().unwrap_or_else(|| panic!("{key} in {value}"));
+        let reasons = |key: &str| {
+            let reasons = value[key].as_object().unwrap_or_else(|| panic!("{key} in {value}"));
+            reasons.iter().map(|(reason, count)| (reason.clone(), count.as_u64().unwrap())).collect()
+        };
+        Self {
+            accepted: number("accepted"),
+            delivered: number("delivered"),
+            pending: number("pending"),
+            dropped: reasons("dropped"),
+            dead_lettered: reasons("dead_lettered"),
+            expired: number("expired"),
+        }
+    }
+
+    fn balances(&self) -> bool {
+        let gone: u64 = self.dropped.values().chain(self.dead_lettered.values()).sum();
+        self.accepted == self.delivered + self.pending + gone + self.expired
+    }
+}
+
+async fn rows(admin: SocketAddr) -> Vec<Row> {
+    let text = page(admin, "/api/v1/ledger").await;
+    let ledger: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let rows = ledger["rows"].as_array().unwrap().iter().map(|row| Row {
+        tenant: row["tenant"].as_str().unwrap().to_owned(),
+        endpoint: row["endpoint"].as_str().unwrap().to_owned(),
+        samples: Book::read(&row["samples"]),
+        histograms: Book::read(&row["histograms"]),
+        exemplars: Book::read(&row["exemplars"]),
+    });
+    let rows: Vec<Row> = rows.collect();
+    for row in &rows {
+        let balances = [&row.samples, &row.histograms, &row.exemplars].into_iter().all(Book::balances);
+        assert!(balances, "the books do not balance: {row:?}");
+    }
+    rows
+}
+
+async fn settled(admin: SocketAddr) -> Vec<Row> {
+    eventually("nothing is pending", || async {
+        let rows = rows(admin).await;
+        let pending = |row: &Row| row.samples.pending + row.histograms.pending + row.exemplars.pending;
+        (rows.iter().map(pending).sum::<u64>() == 0).then_some(rows)
+    })
+    .await
+}
+
+async fn page(admin: SocketAddr, path: &str) -> String {
+    let answer = Sender::new(&format!("http://{admin}{path}")).unwrap().with_timeout(PATIENCE).get().await.unwrap();
+    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    answer.text()
+}
+
+/// Headers as written.
+pub(crate) fn header_map(headers: &[(&str, &str)]) -> HeaderMap {
+    let header =
+        |(name, value): &(&str, &str)| (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap());
+    headers.iter().map(header).collect()
+}
+
+/// The headers of a push for [`testkit::raw`], which wants them as text.
+pub(crate) fn raw_headers(protocol: Protocol) -> Vec<(String, String)> {
+    let headers = push_headers(protocol, Compression::Snappy);
+    headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
+}
+
+/// The `Written` headers of an answer: samples, histograms, exemplars.
+pub(crate) fn written(answer: &Answer) -> [Option<u64>; 3] {
+    ["samples", "histograms", "exemplars"].map(|kind| {
+        let value = answer.header(&format!("x-prometheus-remote-write-{kind}-written"))?;
+        Some(value.parse().unwrap())
+    })
+}
+
+/// Waits until the receiver took so many samples.
+pub(crate) async fn takes(receiver: &Endpoint, samples: u64) {
+    receiver.wait_until(PATIENCE, |stats| stats.taken.samples >= samples).await.unwrap();
+}
+
+/// Whether the receiver has every point, each series in order and nothing twice.
+pub(crate) fn assert_exactly(receiver: &Endpoint, expected: &[testkit::ledger::Point]) {
+    receiver.ledger(|ledger| {
+        assert_eq!(ledger.missing(expected.iter().copied()), [], "missing");
+        assert_eq!(ledger.out_of_order(), [], "out of order");
+        assert_eq!(ledger.conflicts(), [], "conflicts");
+        let counts = ledger.counts();
+        let arrived = counts.samples + counts.histograms + counts.exemplars;
+        assert_eq!(arrived, expected.len() as u64, "more than expected, or twice: {counts:?}");
+    });
+}

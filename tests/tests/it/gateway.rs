@@ -1,0 +1,129 @@
+//! The gateway under test: built, started, ended in both ways, asked for its books.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+use testkit::process::{Process, command, free_port};
+
+use crate::http;
+
+/// How long a start or an orderly end may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The program: `$WRITEGATE_BIN`, or what cargo builds (into `$CARGO_TARGET_DIR`, as cargo itself sees to).
+pub(crate) fn binary() -> PathBuf {
+    if let Some(binary) = std::env::var_os("WRITEGATE_BIN") {
+        return binary.into();
+    }
+    let mut build = Command::new(env!("CARGO"));
+    build.current_dir(env!("CARGO_MANIFEST_DIR"));
+    build.args(["build", "--release", "--package", "writegate", "--bin", "writegate", "--message-format=json"]);
+    let output = build.stderr(std::process::Stdio::inherit()).output().expect("cargo starts");
+    assert!(output.status.success(), "cargo builds the gateway: {}", output.status);
+    let messages = String::from_utf8(output.stdout).expect("cargo's messages are UTF-8");
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok());
+    let mut executables = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
+    executables.next_back().expect("cargo names the executable")
+}
+
+/// A gateway whose data and addresses outlive its processes.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    binary: PathBuf,
+    directory: PathBuf,
+    admin: String,
+    pub(crate) push_url: String,
+    process: Process,
+}
+
+impl Gateway {
+    /// Starts it with these endpoints, as (name, url).
+    pub(crate) async fn start(directory: &Path, endpoints: &[(&str, &str)]) -> Self {
+        let binary = binary();
+        let [listener, admin] = [(); 2].map(|()| free_port().expect("a free port"));
+        let mut config = format!(
+            "listeners:\n  - address: 127.0.0.1:{listener}\n    tenant: default\n\
+             admin: {{address: 127.0.0.1:{admin}}}\nlog: {{path: {}}}\nremote_write:\n",
+            directory.join("gateway-data").display()
+        );
+        for (name, url) in endpoints {
+            writeln!(config, "  - {{name: {name}, url: \"{url}\"}}").expect("a String takes all");
+        }
+        std::fs::write(directory.join("writegate.yml"), config).expect("the configuration is written");
+        let process = run(&binary, directory);
+        let mut gateway = Self {
+            binary,
+            directory: directory.to_owned(),
+            admin: format!("http://127.0.0.1:{admin}"),
+            push_url: format!("http://127.0.0.1:{listener}/api/v1/write"),
+            process,
+        };
+        gateway.ready().await;
+        gateway
+    }
+
+    async fn ready(&mut self) {
+        self.process.ready(&format!("{}/-/ready", self.admin), LIMIT).await.expect("the gateway starts");
+    }
+
+    /// SIGTERM, and wait for the end.
+    pub(crate) async fn terminate(&mut self) {
+        let status = self.process.terminate(LIMIT).await.expect("the gateway ends");
+        assert!(status.success(), "the gateway ends well: {status}\n{}", self.process.log().expect("its log"));
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().expect("the gateway can be killed");
+    }
+
+    /// Starts it again after either end.
+    pub(crate) async fn start_again(&mut self) {
+        self.process = run(&self.binary, &self.directory);
+        self.ready().await;
+    }
+
+    pub(crate) async fn metrics(&self) -> String {
+        http::get(&format!("{}/metrics", self.admin)).await
+    }
+
+    pub(crate) async fn ledger(&self) -> Json {
+        http::get_json(&format!("{}/api/v1/ledger", self.admin)).await
+    }
+}
+
+fn run(binary: &Path, directory: &Path) -> Process {
+    let mut serve = command(binary, None);
+    serve.arg("serve").arg("--config").arg(directory.join("writegate.yml"));
+    Process::start(serve, &directory.join("gateway.log")).expect("the gateway starts")
+}
+
+/// What is wrong with a ledger of which everything should be delivered; `None` when nothing is.
+pub(crate) fn unbalanced(ledger: &Json, endpoints: &[&str]) -> Option<String> {
+    let rows = ledger["rows"].as_array().expect("rows");
+    let names: Vec<_> = rows.iter().filter_map(|row| row["endpoint"].as_str()).collect();
+    if names.len() != endpoints.len() || !endpoints.iter().all(|endpoint| names.contains(endpoint)) {
+        return Some(format!("rows of {names:?}, not of {endpoints:?}"));
+    }
+    for row in rows {
+        for kind in ["samples", "histograms", "exemplars"] {
+            let books = &row[kind];
+            let count = |state: &str| books[state].as_u64().expect("a count");
+            let reasons = |state: &str| -> u64 {
+                let reasons = books[state].as_object().expect("counts by reason");
+                reasons.values().map(|count| count.as_u64().expect("a count")).sum()
+            };
+            let lost = reasons("dropped") + reasons("dead_lettered") + count("expired");
+            if count("accepted") != count("delivered") + count("pending") + lost {
+                return Some(format!("does not balance: {row}"));
+            }
+            if lost > 0 || count("pending") > 0 {
+                return Some(format!("not everything delivered: {row}"));
+            }
+        }
+    }
+    None
+}
