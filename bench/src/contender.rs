@@ -9,6 +9,8 @@ use clap::ValueEnum;
 use testkit::peers::Peer;
 use testkit::process::{Process, free_port};
 
+use crate::Protocol;
+
 /// How long a start may take.
 const START_WITHIN: Duration = Duration::from_secs(30);
 
@@ -66,13 +68,26 @@ impl Contender {
         Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
     }
 
-    /// Starts it in an empty directory, to deliver everything to these URLs.
-    pub(crate) async fn start(self, directory: &Path, endpoints: &[String]) -> Result<Started> {
+    /// Starts it in an empty directory, to deliver everything to these URLs. Where the message cannot be chosen, remote
+    /// write 1.0 is what it sends.
+    pub(crate) async fn start(self, directory: &Path, endpoints: &[String], protocol: Protocol) -> Result<Started> {
         let mut program = self.program()?.with_context(|| format!("{} is not installed", self.name()))?;
         let address = format!("127.0.0.1:{}", free_port()?);
         let data = directory.join("data");
         let ready = match self {
-            Self::Writegate => writegate_arguments(&mut program, &address, directory, &data, endpoints)?,
+            Self::Writegate => {
+                let admin = format!("127.0.0.1:{}", free_port()?);
+                let config = directory.join("writegate.yml");
+                let entries = remote_write(endpoints, protocol, "compression: snappy");
+                let text = format!(
+                    "listeners: [{{address: \"{address}\", tenant: default}}]\nadmin: {{address: \"{admin}\"}}\n\
+                     log: {{path: {}}}\n{entries}",
+                    data.display()
+                );
+                std::fs::write(&config, text)?;
+                program.arg("serve").arg("--config").arg(config);
+                format!("http://{admin}/-/ready")
+            }
             Self::VmagentZstd | Self::VmagentSnappy => {
                 program.arg(format!("-httpListenAddr={address}"));
                 program.arg(format!("-remoteWrite.tmpDataPath={}", data.display()));
@@ -84,8 +99,7 @@ impl Contender {
             }
             Self::PrometheusAgent => {
                 let config = directory.join("prometheus.yml");
-                let entries: String = endpoints.iter().map(|url| format!("  - url: {url}\n")).collect();
-                std::fs::write(&config, format!("remote_write:\n{entries}"))?;
+                std::fs::write(&config, remote_write(endpoints, protocol, "remote_timeout: 30s"))?;
                 program.args(["--agent", "--web.enable-remote-write-receiver"]);
                 program.arg(format!("--config.file={}", config.display()));
                 program.arg(format!("--storage.agent.path={}", data.display()));
@@ -99,30 +113,11 @@ impl Contender {
     }
 }
 
-/// Adds Writegate's arguments; returns the URL that tells when it is ready.
-fn writegate_arguments(
-    program: &mut Command,
-    address: &str,
-    directory: &Path,
-    data: &Path,
-    endpoints: &[String],
-) -> Result<String> {
-    let admin = format!("127.0.0.1:{}", free_port()?);
-    let entry = |(index, url)| {
-        format!(
-            "  - {{name: sink-{index}, url: \"{url}\", protobuf_message: prometheus.WriteRequest, compression: snappy}}\n"
-        )
-    };
-    let entries: String = endpoints.iter().enumerate().map(entry).collect();
-    let config = directory.join("writegate.yml");
-    let text = format!(
-        "listeners: [{{address: \"{address}\", tenant: default}}]\nadmin: {{address: \"{admin}\"}}\n\
-         log: {{path: {}}}\nremote_write:\n{entries}",
-        data.display()
-    );
-    std::fs::write(&config, text)?;
-    program.arg("serve").arg("--config").arg(config);
-    Ok(format!("http://{admin}/-/ready"))
+/// The `remote_write` block, which Writegate and Prometheus share.
+fn remote_write(endpoints: &[String], protocol: Protocol, more: &str) -> String {
+    let message = protocol.message();
+    let entry = |url| format!("  - {{url: \"{url}\", protobuf_message: {message}, {more}}}\n");
+    endpoints.iter().map(entry).fold("remote_write:\n".to_owned(), |block, entry| block + &entry)
 }
 
 /// The program: `$WRITEGATE_BIN`, or the one beside this one, where cargo builds both.

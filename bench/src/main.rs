@@ -67,6 +67,15 @@ enum Protocol {
     V1,
 }
 
+impl Protocol {
+    /// As Writegate's `protobuf_message` spells it.
+    const fn message(self) -> &'static str {
+        match self {
+            Self::V1 => "prometheus.WriteRequest",
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = tokio::runtime::Runtime::new().map_err(Into::into).and_then(|runtime| match cli.command {

@@ -79,7 +79,7 @@ async fn measure(settings: &SideBySide, workload: &Arc<Workload>, case: Case) ->
     let (pace, fan_out, contender) = case;
     let directory = tempfile::tempdir()?;
     let mut sinks = Sinks::start(usize::from(fan_out)).await?;
-    let gateway = contender.start(directory.path(), &sinks.urls).await?;
+    let gateway = contender.start(directory.path(), &sinks.urls, settings.protocol).await?;
     let sender = Sender::new(&gateway.push_url)?;
 
     // Every series once: caches are filled, queues run, and what is measured is the steady state.

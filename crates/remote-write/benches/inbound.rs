@@ -22,13 +22,13 @@ fn labels(series: usize) -> Vec<(&'static str, String)> {
         ("__name__", format!("container_network_receive_bytes_total_{:03}", series % 40)),
         ("container", "POD".to_owned()),
         ("endpoint", "https-metrics".to_owned()),
-        ("id", format!("/kubepods.slice/kubepods-pod{:032x}.slice", pod * 0x9e37_79b9)),
+        ("id", format!("/kubepods.slice/pod{:016x}", pod * 0x9e37_79b9)),
         ("image", "registry.k8s.io/pause:3.9".to_owned()),
         ("instance", format!("10.42.{node}.17:10250")),
         ("job", "kubelet".to_owned()),
         ("metrics_path", "/metrics/cadvisor".to_owned()),
         ("namespace", format!("team-{:02}", pod % 20)),
-        ("node", format!("ip-10-42-{node}-17.eu-west-1.compute.internal")),
+        ("node", format!("ip-10-42-{node}-17")),
         ("pod", format!("checkout-{series:04}-7d9f8b6c5d-{pod:05}")),
     ]
 }

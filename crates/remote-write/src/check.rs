@@ -80,6 +80,9 @@ pub struct Checked<'c> {
     pub timestamps: Option<(i64, i64)>,
     /// `None`: store the request as it came. Otherwise the same request, without what was refused or cut.
     pub mended: Option<&'c [u8]>,
+    /// v2: the symbol table lists a string twice, which remote write 2.0 forbids, or may hold strings of series that were
+    /// refused; [`crate::concat::merge_v2`] writes it anew.
+    pub rebuild_symbols: bool,
     /// What was refused, and why.
     pub rejected: &'c Rejected,
     /// What was mended.
@@ -156,6 +159,7 @@ impl Checker {
         };
         self.footprint.sort_unstable();
         self.footprint.dedup();
+        let rebuild_symbols = protocol == Protocol::V2 && (totals.mended || self.symbols.repeat(decoded));
         Ok(Checked {
             received: totals.received,
             received_series: totals.received_series,
@@ -165,6 +169,7 @@ impl Checker {
             footprint: &self.footprint,
             timestamps: totals.accepted.timestamps(),
             mended: totals.mended.then_some(self.out.as_slice()),
+            rebuild_symbols,
             rejected: &self.rejected,
             changes: totals.changes,
         })

@@ -172,6 +172,7 @@ impl<'a> Source<'a> {
         if self.epoch != Some(interner.epoch()) {
             self.interned.fill(0);
             self.last_labels.clear();
+            references.clear();
             self.epoch = Some(interner.epoch());
         }
         if self.protocol == Protocol::V2 {
@@ -185,8 +186,8 @@ impl<'a> Source<'a> {
         references.resize(parts.label_fields.len() * 2, 0);
         let pairs = references.as_chunks_mut().0.iter_mut();
         for ((field, last), [name, value]) in parts.label_fields.iter().zip(&mut self.last_labels).zip(pairs) {
-            // No label is known by an empty message, which may be a place that no label had before.
-            if field.rest() != *last || last.is_empty() {
+            // A place that no label had before is that of an empty label, with two references to the empty string.
+            if field.rest() != *last {
                 let label = read::label(*field)?.value;
                 *name = interner.intern(*name, label.name);
                 *value = interner.intern(*value, label.value);

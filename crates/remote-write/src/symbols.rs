@@ -1,6 +1,10 @@
 //! The symbol table of a v2 request as it is read: where each string is, at four bytes a symbol however the request
 //! is made. Writing one is `interner`'s.
 
+use std::hash::{BuildHasher, RandomState};
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 use crate::wire::{Malformed, Reader, WireType};
 
 /// `Request.symbols` of remote write 2.0.
@@ -9,10 +13,20 @@ pub(crate) const SYMBOLS: u32 = 4;
 pub(crate) const TIMESERIES: u32 = 5;
 
 /// Finds symbols by reference; the strings stay in the request. Keeps its memory from one request to the next.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Symbols {
     /// Where each symbol's length is: a two-byte symbol then costs four bytes here, not sixteen.
     positions: Vec<u32>,
+    /// Hashes of the strings met so far, open addressing; 0 is free.
+    hashes: Vec<u64>,
+    /// Senders choose the strings: without a secret they could choose them to collide.
+    seed: u64,
+}
+
+impl Default for Symbols {
+    fn default() -> Self {
+        Self { positions: Vec::new(), hashes: Vec::new(), seed: RandomState::new().hash_one(0) }
+    }
 }
 
 impl Symbols {
@@ -67,6 +81,25 @@ impl Symbols {
         decoded.get(position as usize..)
     }
 
+    /// Whether a string stands in the table twice. Once in 2⁶⁴ pairs it says so of two that differ.
+    pub(crate) fn repeat(&mut self, decoded: &[u8]) -> bool {
+        self.hashes.clear();
+        self.hashes.resize((self.positions.len() * 2).next_power_of_two(), 0);
+        let mask = self.hashes.len() - 1;
+        for reference in 0..self.positions.len() as u32 {
+            let hash = xxh3_64_with_seed(self.get(decoded, reference).unwrap_or_default(), self.seed).max(1);
+            let mut slot = hash as usize & mask;
+            while self.hashes[slot] != 0 {
+                if self.hashes[slot] == hash {
+                    return true;
+                }
+                slot = (slot + 1) & mask;
+            }
+            self.hashes[slot] = hash;
+        }
+        false
+    }
+
     /// How many symbols there are.
     pub(crate) const fn len(&self) -> usize {
         self.positions.len()
@@ -81,5 +114,7 @@ impl Symbols {
     pub(crate) fn shrink_to(&mut self, symbols: usize) {
         self.positions.clear();
         self.positions.shrink_to(symbols);
+        self.hashes.clear();
+        self.hashes.shrink_to(symbols * 2);
     }
 }

@@ -128,7 +128,7 @@ fn stage(log: &Arc<Log>) -> Option<Staged> {
     let (chunk, target) = take(log)?;
     let (temporary, counted) = (target.temporary(), target.counted());
     if let Err(error) = retention::make_room(log, target.growth(chunk.stored)) {
-        refuse(log, chunk, target, error);
+        refuse(log, chunk, target, &error);
         return None;
     }
     let written = write(log, &chunk, target);
@@ -221,10 +221,12 @@ fn roll(log: &Log, state: &mut State) {
 }
 
 pub(crate) fn next_target(log: &Log, state: &State, took_ms: i64) -> u64 {
-    let target = match took_ms {
-        ..FAST_MS => state.target.saturating_mul(2),
-        ..=SLOW_MS => state.target,
-        _ => state.target / 2,
+    let target = if took_ms < FAST_MS {
+        state.target.saturating_mul(2)
+    } else if took_ms > SLOW_MS {
+        state.target / 2
+    } else {
+        state.target
     };
     // A log that is bounded to little gives way in small pieces.
     let (smallest, largest) = (*log.shared.segment_bytes.start(), *log.shared.segment_bytes.end());
@@ -384,7 +386,7 @@ impl Commit {
         let mut state = lock(&log.state);
         let (before, after) = match (temporary, &state.active) {
             (Some(_), _) => (counted, 0),
-            (None, Some(file)) => (counted, file.len().unwrap_or(counted)),
+            (None, Some(file)) => (counted, file.size().unwrap_or(counted)),
             (None, None) => (counted, counted),
         };
         state.bytes = state.bytes + after - before;
@@ -395,12 +397,12 @@ impl Commit {
             }
             seal(&mut state);
         }
-        end_failed(state, chunk, AppendError::from(failure));
+        end_failed(state, chunk, &AppendError::from(failure));
     }
 }
 
 /// Gives a chunk back for which there is no room; nothing was written.
-fn refuse(log: &Log, chunk: Chunk, target: Target, error: AppendError) {
+fn refuse(log: &Log, chunk: Chunk, target: Target, error: &AppendError) {
     let mut state = lock(&log.state);
     if let Target::New { prepared: Some((file, size)), .. } = target {
         state.prepared = Prepared::Ready { file, size };
@@ -409,7 +411,7 @@ fn refuse(log: &Log, chunk: Chunk, target: Target, error: AppendError) {
 }
 
 /// Answers a failed chunk, and all that is queued behind it if that would only fail again.
-fn end_failed(mut state: MutexGuard<'_, State>, chunk: Chunk, error: AppendError) {
+fn end_failed(mut state: MutexGuard<'_, State>, chunk: Chunk, error: &AppendError) {
     state.committing = false;
     let again = matches!(error, AppendError::Io(_)) && !chunk.carried;
     let queued = if again { VecDeque::new() } else { std::mem::take(&mut state.queue) };

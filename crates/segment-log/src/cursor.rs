@@ -198,7 +198,7 @@ impl Cursor {
         let mut expired = [0; 3];
         self.change(|state| {
             let to = to.min(self.log.head());
-            let found = state.expire(from, to, &mut |position| self.log.totals_near(position))?;
+            let found = state.expire(from, to, &mut |side, position| self.log.sound(side, position))?;
             expired = found.unwrap_or_default();
             Ok(())
         })?;

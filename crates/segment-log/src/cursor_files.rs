@@ -236,7 +236,7 @@ impl CursorFiles {
             }
             Err(error) => return Err(IoFailure::new("open", path, error)),
         };
-        let size = file.len().at("measure", path)?;
+        let size = file.size().at("measure", path)?;
         write_zeros(file.as_ref(), size, capacity).at("write", path)?;
         if created {
             let dir = path.parent().unwrap_or(path);
@@ -253,7 +253,7 @@ pub(crate) fn stored_len(payload: usize) -> u64 {
 
 fn read_file(storage: &dyn Storage, path: &Path) -> io::Result<Vec<u8>> {
     let file = storage.open(path, Access::Read)?;
-    let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(0)];
+    let mut bytes = vec![0; usize::try_from(file.size()?).unwrap_or(0)];
     let read = read_full(file.as_ref(), &mut bytes, 0)?;
     bytes.truncate(read);
     Ok(bytes)

@@ -21,6 +21,13 @@ pub(crate) struct Mark {
     pub(crate) totals: Counts,
 }
 
+/// On which side of a position a place with known totals is looked for, if there is none at the position itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Before,
+    After,
+}
+
 /// One cursor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct State {
@@ -56,31 +63,33 @@ impl State {
         counts::sub(counts::add(self.start_totals, booked), self.ranges.counts_above())
     }
 
-    /// Books as expired what is not settled in `from..to`. `totals_at` is asked only for places at the edges of settled
-    /// ranges, and for `to`. Returns what is newly expired, or `None` if that was all settled already.
+    /// Books as expired what is not settled in `from..to`, and in whatever damage lies at the far ends of settled ranges that
+    /// reach in there: what a part of such a range held is not known, so ranges are always dealt with as a whole. `sound`
+    /// finds the nearest place with known totals. Returns what is newly expired, or `None` if all was settled already.
     pub(crate) fn expire<E>(
         &mut self,
         from: Position,
         to: Position,
-        totals_at: &mut dyn FnMut(Position) -> Result<Counts, E>,
+        sound: &mut dyn FnMut(Side, Position) -> Result<(Position, Counts), E>,
     ) -> Result<Option<Counts>, E> {
-        let from = from.max(self.ranges.low());
-        if from >= to {
+        let low = self.ranges.low();
+        let (mut start, mut end) = (from.max(low), to);
+        if start >= end || self.ranges.covers(start, end) {
             return Ok(None);
         }
-        let overlapping = |range: &&Range| range.start < to && range.end > from;
-        let inside: Vec<Range> = self.ranges.touching(from, to).iter().filter(overlapping).copied().collect();
-        if let [only] = inside.as_slice()
-            && only.start <= from
-            && only.end >= to
-        {
-            return Ok(None);
-        }
-        // Whole ranges are replaced, so that no range has to be cut in the middle, where its counts are not known.
-        let start = inside.first().map_or(from, |range| range.start.min(from));
-        let end = inside.last().map_or(to, |range| range.end.max(to));
-        let before = if start == self.ranges.low() { self.low_totals() } else { totals_at(start)? };
-        let held = counts::sub(totals_at(end)?, before);
+        let (inside, held) = loop {
+            let overlapping = |range: &&Range| range.start < end && range.end > start;
+            let inside: Vec<Range> = self.ranges.touching(start, end).iter().filter(overlapping).copied().collect();
+            let outer_start = inside.first().map_or(start, |range| range.start.min(start));
+            let outer_end = inside.last().map_or(end, |range| range.end.max(end));
+            let before = if outer_start == low { (low, self.low_totals()) } else { sound(Side::Before, outer_start)? };
+            let after = sound(Side::After, outer_end)?;
+            let is_exact = before.0 >= outer_start && after.0 <= outer_end;
+            (start, end) = (before.0.clamp(low, outer_start), after.0.max(outer_end));
+            if is_exact {
+                break (inside, counts::sub(after.1, before.1));
+            }
+        };
         let settled = inside.iter().fold([0; 3], |sum, range| counts::add(sum, range.counts));
         let expired = counts::sub(held, settled);
         self.expired = counts::add(self.expired, expired);
@@ -166,22 +175,32 @@ impl Cursors {
     }
 
     /// Where the log ends if its last records can be read up to `end`: there, or further, where what was settled beyond is
-    /// lost. The totals are then at least those that the books need; what they are too high by is booked as expired with the gap.
-    pub(crate) fn head(&self, end: Mark) -> Mark {
-        let mut head = end;
-        if self.mark.durable > end.durable {
-            head = Mark { totals: counts::max(end.totals, self.mark.totals), ..self.mark };
+    /// lost. The totals are then at least what the books need. `totals_at` is asked only for positions below `end`, and
+    /// answers rather too little than too much.
+    pub(crate) fn head<E>(
+        &self,
+        end: Mark,
+        totals_at: &mut dyn FnMut(Position) -> Result<Counts, E>,
+    ) -> Result<Mark, E> {
+        let known = if self.mark.durable > end.durable { self.mark } else { end };
+        let mut head = known;
+        for state in self.states.values().filter(|state| state.ranges.end() > known.durable) {
+            let is_behind = state.ranges.low() <= known.durable;
+            let mut totals = if is_behind { known.totals } else { state.low_totals() };
+            for range in state.ranges.beyond(known.durable) {
+                if range.start < end.durable {
+                    totals = totals_at(range.start)?;
+                }
+                totals = counts::add(totals, range.counts);
+            }
+            head.durable = head.durable.max(state.ranges.end());
+            head.totals = counts::max(head.totals, totals);
         }
         for state in self.states.values() {
-            let ranges = &state.ranges;
-            if ranges.end() > end.durable {
-                let below = if ranges.low() > end.durable { state.low_totals() } else { end.totals };
-                let beyond = ranges.counts_beyond(end.durable);
-                head.durable = head.durable.max(ranges.end());
-                head.totals = counts::max(head.totals, counts::add(below, beyond));
-            }
+            let booked = counts::add(state.settled, state.expired);
+            head.totals = counts::max(head.totals, counts::add(state.start_totals, booked));
         }
-        head
+        Ok(head)
     }
 
     /// Changes a cursor, or adds it, once the change is written. Not synced.

@@ -34,7 +34,15 @@ pub(crate) fn damaged_name(first: Position) -> String {
 
 /// The first position of a segment file, if the name is one's.
 pub(crate) fn parse_segment_name(name: &str) -> Option<Position> {
-    let digits = name.strip_suffix(".seg")?;
+    parse_digits(name.strip_suffix(".seg")?)
+}
+
+/// The same for a segment that was set aside.
+pub(crate) fn parse_damaged_name(name: &str) -> Option<Position> {
+    parse_digits(name.strip_suffix(".damaged")?)
+}
+
+fn parse_digits(digits: &str) -> Option<Position> {
     (digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
 }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::cursor::{Cursor, CursorError, Start};
-use crate::cursors::{self, Cursors};
+use crate::cursors::{self, Cursors, Side};
 use crate::format;
 use crate::names;
 use crate::ranges::{Range, Ranges};
@@ -214,7 +214,7 @@ impl Log {
             Some(existing) => {
                 let mut state = existing.clone();
                 state.attached = true;
-                state.expire(0, self.oldest(), &mut |position| self.totals_near(position))?;
+                state.expire(0, self.oldest(), &mut |side, position| self.sound(side, position))?;
                 if Some(&state) != cursors.get(name) {
                     cursors.put(name, state)?;
                 }
@@ -292,6 +292,6 @@ impl Log {
         if !(oldest..=head).contains(&position) {
             return Err(ReadError::Outside { position, oldest, head });
         }
-        Ok(self.totals_near(position)?)
+        Ok(self.sound(Side::After, position)?.1)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::cursors::Side;
 use crate::format::SEGMENT_HEADER;
 use crate::log::{Log, State, lock};
 use crate::reader::GapCause;
@@ -72,18 +73,19 @@ impl Log {
         Ok(reached)
     }
 
-    /// Totals at a position, or as near to it as damage allows. Below the oldest those at the oldest.
-    pub(crate) fn totals_near(&self, position: Position) -> Result<Counts, IoFailure> {
+    /// The totals at a position, or at the nearest place on that side of it where damage leaves them known. Below the
+    /// oldest position those at the oldest.
+    pub(crate) fn sound(&self, side: Side, position: Position) -> Result<(Position, Counts), IoFailure> {
         loop {
             let segment = {
                 let state = lock(&self.state);
                 match state.locate(position) {
-                    Place::Head => return Ok(state.totals),
-                    Place::Gap { to_totals, .. } => {
-                        let end = state.segments.iter().find(|segment| segment.end == position);
-                        return Ok(end.map_or(to_totals, |segment| segment.end_totals));
+                    Place::Head => return Ok((state.head, state.totals)),
+                    Place::Gap { to, to_totals, .. } => {
+                        let before = state.segments.iter().rfind(|segment| segment.end <= position);
+                        let before = before.filter(|before| side == Side::Before || before.end == position);
+                        return Ok(before.map_or((to, to_totals), |before| (before.end, before.end_totals)));
                     }
-                    Place::In(segment) if segment.file.first == position => return Ok(segment.file.totals),
                     Place::In(segment) => segment,
                 }
             };
@@ -93,9 +95,10 @@ impl Log {
                 Err(failure) => return Err(failure),
             };
             return Ok(match reached.found {
-                _ if reached.position == position => reached.totals,
-                Some(found) => found.header.totals,
-                None => segment.end_totals,
+                Some(found) if found.header.position == position => (position, found.header.totals),
+                _ if reached.position == position || side == Side::Before => (reached.position, reached.totals),
+                Some(found) => (found.header.position, found.header.totals),
+                None => (segment.end, segment.end_totals),
             });
         }
     }

@@ -48,6 +48,11 @@ impl Ranges {
         after > 0 && position < self.above[after - 1].end
     }
 
+    /// Whether all of `from..to` is settled; `from` is not below `low`.
+    pub(crate) fn covers(&self, from: Position, to: Position) -> bool {
+        self.touching(from, to).iter().any(|range| range.start <= from && range.end >= to)
+    }
+
     /// How many positions are settled.
     pub(crate) fn total_len(&self) -> u64 {
         self.above.iter().fold(self.low, |sum, range| sum + (range.end - range.start))
@@ -55,12 +60,12 @@ impl Ranges {
 
     /// The sum of the counts of all ranges above `low`.
     pub(crate) fn counts_above(&self) -> Counts {
-        self.counts_beyond(self.low)
+        self.above.iter().fold([0; 3], |sum, range| counts::add(sum, range.counts))
     }
 
-    /// The same for those that reach beyond a position.
-    pub(crate) fn counts_beyond(&self, position: Position) -> Counts {
-        self.above.iter().filter(|range| range.end > position).fold([0; 3], |sum, range| counts::add(sum, range.counts))
+    /// The ranges above `low` that reach beyond a position.
+    pub(crate) fn beyond(&self, position: Position) -> &[Range] {
+        &self.above[self.above.partition_point(|range| range.end <= position)..]
     }
 
     pub(crate) fn is_full(&self) -> bool {

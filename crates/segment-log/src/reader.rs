@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::cursors::Side;
 use crate::format::SEGMENT_HEADER;
 use crate::log::{Log, lock};
 use crate::lookup::Place;
@@ -122,7 +123,7 @@ impl Reader {
                 Place::Head => break,
                 Place::Gap { to, to_totals, cause } => {
                     if self.totals.is_none() && cause == GapCause::Damaged {
-                        self.totals = Some(self.log.totals_near(self.next)?);
+                        self.totals = Some(self.log.sound(Side::Before, self.next)?.1);
                     }
                     self.gap(to, to_totals, cause, out);
                     budget.spend(0);

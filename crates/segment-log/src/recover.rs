@@ -9,11 +9,11 @@ use crate::cursors::{Cursors, Mark};
 use crate::format::{self, NotAHeader, Predecessor, SEGMENT_HEADER, SegmentHeader, TEMPORARY};
 use crate::log::Carried;
 use crate::record::Entry;
-use crate::scan::{READ_AHEAD, Scan};
+use crate::scan::{HEADERS_ONLY, READ_AHEAD, Scan};
 use crate::segment::{Segment, SegmentFile};
 use crate::storage::{Access, At, IoFailure, Storage, read_full};
 use crate::store::OpenError;
-use crate::{Position, counts};
+use crate::{Counts, Position, counts};
 
 /// What recovery found in one log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,12 +57,16 @@ pub(crate) struct Recovered {
 pub(crate) fn recover(storage: &Arc<dyn Storage>, dir: &Path, name: &str) -> Result<Recovered, OpenError> {
     let mut report = LogRecovery { name: name.to_owned(), ..LogRecovery::default() };
     let mut firsts = Vec::new();
+    // First positions of segments that were set aside. Nothing before them goes beyond.
+    let mut aside = Vec::new();
     for entry in storage.list(dir).at("list", dir)? {
         if entry.name.ends_with(TEMPORARY) {
             let path = dir.join(&entry.name);
             storage.remove(&path).at("remove", &path)?;
         } else if let Some(first) = format::parse_segment_name(&entry.name) {
             firsts.push(first);
+        } else {
+            aside.extend(format::parse_damaged_name(&entry.name));
         }
     }
     firsts.sort_unstable();
@@ -79,7 +83,9 @@ pub(crate) fn recover(storage: &Arc<dyn Storage>, dir: &Path, name: &str) -> Res
     cursors.create()?;
 
     let headers = read_headers(storage.as_ref(), dir, &firsts, &mut report)?;
-    let proven = cursors.proven();
+    aside.extend(firsts.iter().filter(|first| !headers.iter().any(|(header, _)| header.first == **first)));
+    let last_aside = aside.iter().copied().max().unwrap_or(0);
+    let proven = cursors.proven().max(last_aside);
     let mut carried = Vec::new();
     let mut segments: VecDeque<Segment> = VecDeque::with_capacity(headers.len());
     for (index, (header, len)) in headers.iter().enumerate() {
@@ -93,7 +99,9 @@ pub(crate) fn recover(storage: &Arc<dyn Storage>, dir: &Path, name: &str) -> Res
             segments.push_back(segment);
             continue;
         }
-        let found = find_end(storage.as_ref(), &segment, successor.map_or(proven, |next| next.first))?;
+        let next = successor.map_or(Position::MAX, |next| next.first);
+        let ceiling = aside.iter().copied().filter(|first| *first > header.first).fold(next, Position::min);
+        let found = find_end(storage.as_ref(), &segment, ceiling, proven.min(next))?;
         report.torn_bytes += found.torn_bytes + len.saturating_sub(found.end_offset.max(header.written_ahead));
         report.damaged_records += found.damaged_records;
         let Some(kept) = found.kept else {
@@ -104,8 +112,9 @@ pub(crate) fn recover(storage: &Arc<dyn Storage>, dir: &Path, name: &str) -> Res
         segments.push_back(segment);
         carried = found.carried;
     }
-    let end = segments.back().map_or(Mark::default(), |last| Mark { durable: last.end, totals: last.end_totals });
-    let head = cursors.head(end);
+    let end = segments.back().map_or_else(Mark::default, |last| Mark { durable: last.end, totals: last.end_totals });
+    let mut head = cursors.head(end, &mut |position| totals_at(storage.as_ref(), &segments, position))?;
+    head.durable = head.durable.max(last_aside);
     report.segments = segments.len();
     report.oldest = segments.front().map_or(head.durable, |segment| segment.file.first);
     report.head = head.durable;
@@ -123,7 +132,7 @@ fn read_headers(
     for first in firsts {
         let path = dir.join(format::segment_name(*first));
         let file = storage.open(&path, Access::Read).at("open", &path)?;
-        let len = file.len().at("measure", &path)?;
+        let len = file.size().at("measure", &path)?;
         let mut bytes = [0; SEGMENT_HEADER];
         read_full(file.as_ref(), &mut bytes, 0).at("read", &path)?;
         match SegmentHeader::decode(&bytes) {
@@ -155,6 +164,26 @@ fn set_aside(storage: &dyn Storage, dir: &Path, first: Position, report: &mut Lo
     Ok(())
 }
 
+/// Totals at a position, as far as record headers tell, or below it.
+fn totals_at(storage: &dyn Storage, segments: &VecDeque<Segment>, position: Position) -> Result<Counts, IoFailure> {
+    let Some(segment) = segments.iter().rfind(|segment| segment.file.first <= position) else { return Ok([0; 3]) };
+    let (path, seed) = (&segment.file.path, segment.file.seed);
+    let file = storage.open(path, Access::Read).at("open", path)?;
+    let from = SEGMENT_HEADER as u64;
+    let mut scan = Scan::new(file, seed, from, segment.end_offset, segment.file.first, HEADERS_ONLY);
+    let mut totals = segment.file.totals;
+    while let Some(found) = scan.next().at("read", path)? {
+        if found.header.position > position {
+            break;
+        }
+        totals = found.header.totals;
+        if found.header.position < position {
+            totals = counts::add(totals, found.header.counts);
+        }
+    }
+    Ok(totals)
+}
+
 /// What a scan says about a segment's end.
 #[derive(Default)]
 struct End {
@@ -177,8 +206,14 @@ struct Hole {
     bytes: u64,
 }
 
-/// Finds a segment's end by its records. `proven`: what is below that position was durable, by other evidence.
-fn find_end(storage: &dyn Storage, segment: &Segment, mut proven: Position) -> Result<End, IoFailure> {
+/// Finds a segment's end by its records, those below `ceiling`. `proven`: what is below that position was durable, by other
+/// evidence.
+fn find_end(
+    storage: &dyn Storage,
+    segment: &Segment,
+    ceiling: Position,
+    mut proven: Position,
+) -> Result<End, IoFailure> {
     let path = &segment.file.path;
     let first = segment.file.first;
     let file = storage.open(path, Access::Read).at("open", path)?;
@@ -190,6 +225,9 @@ fn find_end(storage: &dyn Storage, segment: &Segment, mut proven: Position) -> R
     let mut holes = Vec::new();
     while let Some(found) = scan.next().at("read", path)? {
         let header = found.header;
+        if header.position >= ceiling {
+            break;
+        }
         let Some((meta, body)) = scan.data(&found).at("read", path)? else { continue };
         if found.offset > end.end_offset {
             holes.push(Hole { from: end.end, to: header.position, bytes: found.offset - end.end_offset });

@@ -1,12 +1,11 @@
 //! What a log keeps and what goes: what some attached cursor still needs, and the last while for replay; within the
 //! bounds of the log, of all logs, and of the disk.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::cursors::{Cursors, Mark};
-use crate::format::{PREPARED, segment_name};
+use crate::format::PREPARED;
 use crate::log::{Log, Prepared, State, lock};
 use crate::record::AppendError;
 use crate::segment::Segment;
@@ -259,17 +258,24 @@ fn drop_oldest(log: &Log, allow: Allow, recycle: Recycle) -> Result<Dropped, IoF
         log.shared.bytes.fetch_sub(segment.len, Ordering::Relaxed);
     }
     drop(state);
-    drop(cursors);
+    // The cursors stay locked, so that nothing younger goes before this one has gone.
+    let freed = if recycled { reuse(log, &segment) } else { remove(log, &segment) }?;
     let mut report = lock(&log.shared.report);
     report.deleted_segments += 1;
     report.recycled_segments += u64::from(recycled);
-    drop(report);
-    if recycled {
-        return reuse(log, &segment);
+    Ok(Dropped::Freed(freed))
+}
+
+fn remove(log: &Log, segment: &Segment) -> Result<u64, IoFailure> {
+    let path = &segment.file.path;
+    let removed = log.shared.storage.remove(path).at("remove", path);
+    if removed.is_err() {
+        let mut state = lock(&log.state);
+        state.bytes += segment.len;
+        log.shared.bytes.fetch_add(segment.len, Ordering::Relaxed);
+        state.segments.push_front(segment.clone());
     }
-    let path = log.dir.join(segment_name(segment.file.first));
-    log.shared.storage.remove(&path).at("remove", &path)?;
-    Ok(Dropped::Freed(segment.len))
+    removed.map(|()| segment.len)
 }
 
 /// The oldest segment if it is sealed, where the log begins without it, and the head.
@@ -303,8 +309,10 @@ fn expire(log: &Log, cursors: &mut Cursors, to: Position, to_totals: Counts) -> 
         cursors.iter().filter(|(_, state)| state.ranges.low() < to).map(|(name, _)| name.to_owned()).collect();
     for name in behind {
         let Some(mut state) = cursors.get(&name).cloned() else { continue };
-        let mut totals_at = |position| if position == to { Ok(to_totals) } else { log.totals_near(position) };
-        let expired = state.expire(0, to, &mut totals_at)?;
+        let mut sound = |side, position| {
+            if position == to { Ok((to, to_totals)) } else { log.sound(side, position) }
+        };
+        let expired = state.expire(0, to, &mut sound)?;
         cursors.put(&name, state)?;
         if let Some(counts) = expired.filter(|counts| *counts != [0; 3]) {
             let expired = Expired { log: log.name.clone(), cursor: name, counts };
@@ -314,29 +322,34 @@ fn expire(log: &Log, cursors: &mut Cursors, to: Position, to_totals: Counts) -> 
     Ok(())
 }
 
-/// Renames a segment's file to be the next one written ahead.
-fn reuse(log: &Log, segment: &Segment) -> Result<Dropped, IoFailure> {
+/// Renames a segment's file to be the next one written ahead. Returns how many bytes came free: none, unless that failed
+/// half way.
+fn reuse(log: &Log, segment: &Segment) -> Result<u64, IoFailure> {
     let storage = log.shared.storage.as_ref();
     let path = log.dir.join(PREPARED);
-    let renamed = rename_durably(log, &segment.file.path, &path);
-    let opened = renamed.and_then(|()| storage.open(&path, Access::Write).at("open", &path));
+    if let Err(failure) = storage.rename(&segment.file.path, &path).at("rename", &segment.file.path) {
+        let mut state = lock(&log.state);
+        state.prepared = Prepared::None;
+        state.segments.push_front(segment.clone());
+        return Err(failure);
+    }
+    // Under its old name the file must never be seen with another segment's bytes, so the directory is synced first.
+    let synced = storage.sync_dir(&log.dir).at("sync", &log.dir);
+    let opened = synced.and_then(|()| storage.open(&path, Access::Write).at("open", &path));
     let mut state = lock(&log.state);
     match opened {
         Ok(file) => {
             state.prepared = Prepared::Ready { file, size: segment.len };
-            Ok(Dropped::Freed(0))
+            Ok(0)
         }
         Err(failure) => {
             state.prepared = Prepared::None;
             state.bytes -= segment.len;
             log.shared.bytes.fetch_sub(segment.len, Ordering::Relaxed);
-            Err(failure)
+            log.shared.report_error(log, failure);
+            // Best effort: recovery removes it, and the next one written ahead overwrites it.
+            drop(storage.remove(&path));
+            Ok(segment.len)
         }
     }
-}
-
-/// Under its old name the file must never be seen with another segment's bytes, so the directory is synced first.
-fn rename_durably(log: &Log, from: &Path, to: &Path) -> Result<(), IoFailure> {
-    log.shared.storage.rename(from, to).at("rename", from)?;
-    log.shared.storage.sync_dir(&log.dir).at("sync", &log.dir)
 }

@@ -129,11 +129,11 @@ pub trait StorageFile: fmt::Debug + Send + Sync {
     /// # Errors
     /// Those of the operating system; what was written since the last sync may then be lost, also if a later sync succeeds.
     fn sync(&self) -> io::Result<()>;
-    /// The file's length in bytes.
+    /// The file's size in bytes.
     ///
     /// # Errors
     /// Those of the operating system.
-    fn len(&self) -> io::Result<u64>;
+    fn size(&self) -> io::Result<u64>;
 }
 
 /// The kernel takes at most 1,024 slices at a time (`IOV_MAX`).
@@ -174,7 +174,7 @@ pub(crate) fn read_full(file: &dyn StorageFile, buffer: &mut [u8], offset: u64) 
 
 /// Fills `from..to` of a file with zeros, so that the file system has given it its blocks.
 pub(crate) fn write_zeros(file: &dyn StorageFile, from: u64, to: u64) -> io::Result<()> {
-    const ZEROS: [u8; 256 << 10] = [0; 256 << 10];
+    static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
     let mut at = from;
     while at < to {
         let size = usize::try_from(to - at).map_or(ZEROS.len(), |rest| rest.min(ZEROS.len()));

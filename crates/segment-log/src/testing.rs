@@ -453,7 +453,7 @@ impl StorageFile for SimulatedFile {
         result
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.storage.disk().inodes[self.inode].data.len() as u64)
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use segment_log::{FileStorage, OpenError, RecoveryReport, Store, StoreOptions, TickReport};
+use segment_log::{FileStorage, OpenError, RecoveryReport, Storage, Store, StoreOptions, TickReport};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -126,7 +126,19 @@ impl Gateway {
     /// # Errors
     /// When the log cannot be opened or an address cannot be bound; nothing runs then.
     pub async fn start(config: Config, config_file: Option<PathBuf>) -> Result<Self, StartError> {
-        let store = open_store(&config).await?;
+        Self::start_on(Arc::new(FileStorage), config, config_file).await
+    }
+
+    /// As [`Gateway::start`], with the log on another storage: tests put a disk under it that fails.
+    ///
+    /// # Errors
+    /// As [`Gateway::start`].
+    pub async fn start_on(
+        storage: Arc<dyn Storage>,
+        config: Config,
+        config_file: Option<PathBuf>,
+    ) -> Result<Self, StartError> {
+        let store = open_store(storage, &config).await?;
         let tenants = Arc::new(Tenants::new(Arc::clone(&store)));
         let deliveries = Arc::new(Deliveries::new(Arc::clone(&tenants)));
         let push_stats = Arc::new(PushStats::default());
@@ -377,11 +389,11 @@ fn fingerprints(main: &PathBuf, files: &[PathBuf]) -> Vec<Option<u64>> {
         .collect()
 }
 
-async fn open_store(config: &Config) -> Result<Arc<Store>, StartError> {
+async fn open_store(storage: Arc<dyn Storage>, config: &Config) -> Result<Arc<Store>, StartError> {
     let mut options = StoreOptions::new(&config.log.path);
     std::fs::create_dir_all(&config.log.path).map_err(StartError::FileSystem)?;
     options.limits = retention::limits(&config.log).map_err(StartError::FileSystem)?;
-    let (store, report) = tokio::task::spawn_blocking(move || Store::open(options, Arc::new(FileStorage))).await??;
+    let (store, report) = tokio::task::spawn_blocking(move || Store::open(options, storage)).await??;
     report_recovery(&report);
     Ok(Arc::new(store))
 }

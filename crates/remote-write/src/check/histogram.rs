@@ -6,12 +6,19 @@ use crate::model::{Count, Histogram, Span};
 /// Custom buckets: bounds are listed instead of computed.
 const CUSTOM_SCHEMA: i32 = -53;
 
+/// A larger message is refused undecoded: a bucket may take one byte in it and eight in memory, and schema 8 has half a
+/// million buckets from the least to the greatest double.
+pub(super) const MAX_BYTES: usize = 1 << 20;
+
 /// What does not add up in a histogram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidHistogram {
     /// Schemas are −4 to 8, 9 to 52 (which receivers reduce), and −53.
     #[error("unknown schema {0}")]
     Schema(i32),
+    /// More than any histogram needs.
+    #[error("it has {0} bytes, limit {MAX_BYTES}")]
+    TooLarge(usize),
     /// Integer count with float buckets, or the other way round.
     #[error("integer and float counts are mixed")]
     Mixed,

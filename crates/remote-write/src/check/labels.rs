@@ -41,6 +41,14 @@ pub(super) const fn low(hash: u64) -> u32 {
 
 /// Appends one label as remote write 1.0 writes it in a series.
 pub(super) fn put_label(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    if name.len() + value.len() < 0x80 - 4 {
+        // Nearly all labels: every length is one byte.
+        out.extend_from_slice(&[0x0a, (name.len() + value.len() + 4) as u8, 0x0a, name.len() as u8]);
+        out.extend_from_slice(name);
+        out.extend_from_slice(&[0x12, value.len() as u8]);
+        out.extend_from_slice(value);
+        return;
+    }
     let length = |text: &[u8]| varint_len(text.len() as u64) + text.len();
     put_tag(out, 1, WireType::Len);
     put_varint(out, (2 + length(name) + length(value)) as u64);
@@ -78,14 +86,15 @@ impl Canonical {
         self.length = self.bytes.len();
     }
 
-    /// Appends a label of two symbols, each given from its length byte on to the end of the request. `None`, and
-    /// nothing appended, when a length does not fit in one byte.
+    /// Appends a label of two symbols, each given from its one length byte on, to the end of the request.
+    /// `None` when a symbol is cut short.
     #[inline]
     pub(super) fn put_symbols(&mut self, name: &[u8], value: &[u8]) -> Option<()> {
         let (&name_length, &value_length) = (name.first()?, value.first()?);
         let label_length = usize::from(name_length) + usize::from(value_length) + 4;
         if label_length >= 0x80 {
-            return None;
+            self.put(name.get(1..=usize::from(name_length))?, value.get(1..=usize::from(value_length))?);
+            return Some(());
         }
         let most = 2 + 0x80 + WIDE;
         if self.bytes.len() < self.length + most {
@@ -224,6 +233,7 @@ impl<'a> Collector<'a> {
     }
 
     /// Takes a label; `strip_account` drops those that name a VictoriaMetrics account.
+    #[inline]
     pub(super) fn add(&mut self, label: Label<'a>, references: (u32, u32), strip_account: bool) {
         if self.defect.is_some() {
             return;

@@ -5,8 +5,8 @@
 use super::labels::{self, Collector, put_label};
 use super::refusal::Cause;
 use super::tally::Tally;
-use super::{InvalidHistogram, Pass, histogram};
-use crate::model::{Exemplar, Sample};
+use super::{InvalidHistogram, Pass, histogram, plain};
+use crate::model::{Exemplar, Label, Sample};
 use crate::read::{self, MetadataReferences, SeriesField, V1_TIMESERIES};
 use crate::symbols::TIMESERIES;
 use crate::wire::{
@@ -15,14 +15,16 @@ use crate::wire::{
 use crate::{Counts, Protocol};
 
 /// What is known of a series before its data is looked at; its labels are in the pass's collector.
-#[derive(Clone, Copy, Debug, Default)]
-struct Head {
+#[derive(Clone, Copy, Debug)]
+struct Head<'a> {
     /// As they came.
     counts: Counts,
     metadata: Option<MetadataReferences>,
     /// v2 `created_timestamp`, 0 when absent.
     created: i64,
     foreign: bool,
+    /// The series behind the labels it starts with.
+    data: Reader<'a>,
 }
 
 /// What is kept of a series' data.
@@ -62,10 +64,10 @@ impl<'a> Pass<'a, '_> {
         let split = self.protocol == Protocol::V2 && head.counts.samples > 0 && head.counts.histograms > 0;
         let mut kept = Kept::default();
         if split {
-            self.write_series(series, head, Part::SamplesAndExemplars, &mut kept)?;
-            self.write_series(series, head, Part::Histograms, &mut kept)?;
+            self.write_series(head, Part::SamplesAndExemplars, &mut kept)?;
+            self.write_series(head, Part::Histograms, &mut kept)?;
         } else {
-            self.write_series(series, head, Part::All, &mut kept)?;
+            self.write_series(head, Part::All, &mut kept)?;
         }
         if let Some(cause) = cause.or_else(|| kept.invalid.map(Cause::Histogram)) {
             self.output.bytes().truncate(start);
@@ -90,18 +92,28 @@ impl<'a> Pass<'a, '_> {
     }
 
     /// Collects the labels, which may come after the data, and counts the data.
-    fn head(&mut self, mut reader: Reader<'a>) -> Result<Head, Malformed> {
+    fn head(&mut self, mut reader: Reader<'a>) -> Result<Head<'a>, Malformed> {
         let strip_account = !self.rules.keep_vm_account_labels;
-        let mut head = Head::default();
+        let counts = Counts::default();
+        let mut head = Head { counts, metadata: None, created: 0, foreign: false, data: reader };
         self.labels.clear();
         while !reader.is_empty() {
             let before = reader;
             let tag = reader.tag()?;
             match SeriesField::of(self.protocol, tag, before)? {
                 SeriesField::Labels if self.protocol == Protocol::V1 => {
-                    let label = read::label(reader.message()?)?;
-                    head.foreign |= label.foreign;
-                    self.labels.add(label.value, (0, 0), strip_account);
+                    let message = reader.message()?;
+                    let label = if let Some(found) = plain::label(before.rest()) {
+                        Label { name: found.name, value: found.value }
+                    } else {
+                        let parsed = read::label(message)?;
+                        head.foreign |= parsed.foreign;
+                        parsed.value
+                    };
+                    self.labels.add(label, (0, 0), strip_account);
+                    if head.data.position() == before.position() {
+                        head.data = reader;
+                    }
                 }
                 SeriesField::Labels => {
                     read::references(&mut reader, tag, |reference| {
@@ -138,7 +150,7 @@ impl<'a> Pass<'a, '_> {
     }
 
     /// What strict listeners refuse in v2 series.
-    const fn unfit(&self, head: Head) -> Option<Cause<'a>> {
+    const fn unfit(&self, head: Head<'a>) -> Option<Cause<'a>> {
         match (self.protocol, self.rules.strict, head.counts.samples, head.counts.histograms) {
             (Protocol::V2, true, 0, 0) => Some(Cause::NoSample),
             (Protocol::V2, true, 1.., 1..) => Some(Cause::SamplesAndHistograms),
@@ -147,13 +159,7 @@ impl<'a> Pass<'a, '_> {
     }
 
     /// Appends one `TimeSeries` with one part of the data.
-    fn write_series(
-        &mut self,
-        mut fields: Reader<'a>,
-        head: Head,
-        part: Part,
-        kept: &mut Kept<'a>,
-    ) -> Result<(), Malformed> {
+    fn write_series(&mut self, head: Head<'a>, part: Part, kept: &mut Kept<'a>) -> Result<(), Malformed> {
         let field = if self.protocol == Protocol::V1 { V1_TIMESERIES } else { TIMESERIES };
         let start = begin_message(self.output.bytes(), field);
         if self.protocol == Protocol::V1 {
@@ -161,6 +167,7 @@ impl<'a> Pass<'a, '_> {
         } else {
             put_references(self.output.bytes(), &self.labels, self.shift);
         }
+        let mut fields = head.data;
         while !fields.is_empty() {
             let before = fields;
             let tag = fields.tag()?;
@@ -180,7 +187,7 @@ impl<'a> Pass<'a, '_> {
         Ok(())
     }
 
-    fn sample(&mut self, message: Reader<'a>, head: Head, kept: &mut Kept<'a>) -> Result<(), Malformed> {
+    fn sample(&mut self, message: Reader<'a>, head: Head<'a>, kept: &mut Kept<'a>) -> Result<(), Malformed> {
         let parsed = read::sample(self.protocol, message)?;
         let mut sample = parsed.value;
         if sample.start_timestamp == 0 {
@@ -192,7 +199,12 @@ impl<'a> Pass<'a, '_> {
         Ok(())
     }
 
-    fn histogram(&mut self, message: Reader<'a>, head: Head, kept: &mut Kept<'a>) -> Result<(), Malformed> {
+    fn histogram(&mut self, message: Reader<'a>, head: Head<'a>, kept: &mut Kept<'a>) -> Result<(), Malformed> {
+        let size = message.rest().len();
+        if size > histogram::MAX_BYTES {
+            kept.invalid.get_or_insert(InvalidHistogram::TooLarge(size));
+            return Ok(());
+        }
         let histogram = &mut self.scratch.histogram;
         let foreign = read::histogram(self.protocol, message, histogram)?;
         kept.foreign |= foreign;

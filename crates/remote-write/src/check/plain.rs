@@ -27,16 +27,16 @@ pub(super) fn labels_v1<'a>(series: &'a [u8], rules: &Rules) -> Option<(&'a [u8]
 }
 
 /// A v1 label, the prefix of its name, and what is behind it.
-struct Found<'a> {
+pub(super) struct Found<'a> {
     prefix: u64,
-    name: &'a [u8],
-    value: &'a [u8],
+    pub(super) name: &'a [u8],
+    pub(super) value: &'a [u8],
     behind: &'a [u8],
 }
 
 /// The canonical v1 label that `bytes` start with.
 #[inline]
-fn label(bytes: &[u8]) -> Option<Found<'_>> {
+pub(super) fn label(bytes: &[u8]) -> Option<Found<'_>> {
     let (label, behind) = field(bytes, 0x0a)?;
     if label.len() < 0x80 {
         // Then the lengths inside are one byte, or do not fit.
@@ -95,10 +95,16 @@ pub(super) fn labels_v2<'a>(
     while !references.is_empty() {
         let (name, value) = (reference(&mut references)?, reference(&mut references)?);
         let (name_source, value_source) = (table.at_length(name)?, table.at_length(value)?);
-        let (name, value) = (table.get(name)?, table.get(value)?);
-        let source = name_source.get(1..).filter(|_| name.len() < 0x80).unwrap_or(name);
-        order.take(prefix(source, name.len()), name, value)?;
-        if canonical.put_symbols(name_source, value_source).is_none() {
+        if let [name_length @ 0..0x80, source @ ..] = name_source
+            && let [value_length @ 0..0x80, value @ ..] = value_source
+        {
+            let name = source.get(..usize::from(*name_length))?;
+            let value = value.get(..usize::from(*value_length))?;
+            order.take(prefix(source, name.len()), name, value)?;
+            canonical.put_symbols(name_source, value_source)?;
+        } else {
+            let (name, value) = (table.get(name)?, table.get(value)?);
+            order.take(prefix(name, name.len()), name, value)?;
             canonical.put(name, value);
         }
     }
@@ -108,10 +114,14 @@ pub(super) fn labels_v2<'a>(
 
 #[inline]
 fn reference(packed: &mut &[u8]) -> Option<u32> {
-    match packed.split_first() {
-        Some((&byte, rest)) if byte < 0x80 => {
+    match **packed {
+        [byte, ref rest @ ..] if byte < 0x80 => {
             *packed = rest;
             Some(u32::from(byte))
+        }
+        [low, high @ 1..0x80, ref rest @ ..] => {
+            *packed = rest;
+            Some(u32::from(low & 0x7f) | u32::from(high) << 7)
         }
         _ => {
             let mut reader = Reader::new(packed);
@@ -176,6 +186,9 @@ pub(super) fn data(protocol: Protocol, data: &[u8], table: Table<'_, '_>, scratc
         match (tag, protocol) {
             (0x12, _) => tally.sample(sample(protocol, message)?),
             (0x22, Protocol::V1) | (0x1a, Protocol::V2) => {
+                if message.len() > histogram::MAX_BYTES {
+                    return None;
+                }
                 let foreign = crate::read::histogram(protocol, Reader::new(message), scratch).ok()?;
                 if foreign || histogram::check(scratch).is_err() {
                     return None;

@@ -7,6 +7,8 @@ use std::fmt::{self, Display, Write};
 
 /// A series is described in at most this many bytes.
 const MAX_SERIES_TEXT: usize = 512;
+/// So much of it is for punctuation and for the marks where something is left out.
+const MARKS: usize = 32;
 /// A label's name is quoted in a cause up to this many bytes.
 const MAX_NAME_TEXT: usize = 128;
 
@@ -183,14 +185,14 @@ fn quoted(name: &[u8]) -> String {
 fn describe(labels: &[Entry<'_>]) -> String {
     let mut text = String::new();
     let name = labels.iter().find(|entry| entry.label.name == NAME);
-    push_escaped(&mut text, name.map_or(&[], |entry| entry.label.value), MAX_SERIES_TEXT - 8);
+    push_escaped(&mut text, name.map_or(&[], |entry| entry.label.value), MAX_SERIES_TEXT - MARKS);
     text.push('{');
     let others = labels.iter().map(|entry| entry.label).filter(|label| label.name != NAME);
     for (index, label) in others.enumerate() {
         if index > 0 {
             text.push(',');
         }
-        let end = MAX_SERIES_TEXT - 8;
+        let end = MAX_SERIES_TEXT - MARKS;
         push_escaped(&mut text, label.name, end);
         text.push_str("=\"");
         push_escaped(&mut text, label.value, end);

@@ -108,7 +108,7 @@ fn labels_become_right(labels: &mut Vec<Label<'_>>, strip_account: bool) -> bool
         return false;
     }
     let account = |name: &[u8]| name == b"vm_account_id" || name == b"vm_project_id";
-    labels.retain(|label| !label.value.is_empty() && !(strip_account && account(label.name)));
+    labels.retain(|label| !(label.value.is_empty() || strip_account && account(label.name)));
     labels.sort_by_key(|label| label.name);
     labels.windows(2).all(|pair| pair[0].name != pair[1].name)
 }
@@ -172,10 +172,8 @@ fn adds_up(histogram: &Histogram) -> bool {
                 && bounds.windows(2).all(|pair| pair[0] < pair[1])
                 && reach <= bounds.len() as i64 + 1
         }
-        -4..=8 | 9..=52 => {
-            bounds.is_empty() && gaps(&histogram.negative_spans, 1) && gaps(&histogram.positive_spans, 1)
-        }
+        -4..=52 => bounds.is_empty() && gaps(&histogram.negative_spans, 1) && gaps(&histogram.positive_spans, 1),
         _ => false,
     };
-    fits && sides && sums && all.iter().all(|number| !(*number < 0.0))
+    fits && sides && sums && !all.iter().any(|number| *number < 0.0)
 }

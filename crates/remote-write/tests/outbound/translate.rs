@@ -227,6 +227,7 @@ fn v2_metadata_becomes_one_v1_entry_a_family_and_the_first_word_holds() {
         one("latency_bucket", 2, "Another type.", ""),
         one("unknown", 0, "", ""),
         one("helped", 0, "Help only.", ""),
+        one("latency_count", 3, "Third words.", ""),
         native,
         Series { samples: vec![sample(1.0, 1)], ..named("silent") },
     ];
@@ -319,6 +320,14 @@ fn exemplars_without_data_join_the_first_series_of_their_labels_in_wire_order() 
     for from in [Protocol::V1, Protocol::V2] {
         assert_eq!(translated(from, &request(series.clone()), V2), request(expected.clone()));
     }
+}
+
+#[test]
+fn exemplars_of_labels_without_orphans_stay_where_they_are() {
+    let series = vec![sampled("a", 1, &["first"]), sampled("a", 2, &["second"]), sampled("b", 1, &[])];
+    let with_orphan = [series.clone(), vec![lone("b", "orphan")]].concat();
+    let expected = [&series[..2], &[sampled("b", 1, &["orphan"])]].concat();
+    assert_eq!(translated(Protocol::V1, &request(with_orphan), V2), request(expected));
 }
 
 #[test]
@@ -437,4 +446,15 @@ fn only_what_must_change_needs_forming() {
     check(Protocol::V1, exemplars, V1, false);
     // They may be in series of their own.
     check(Protocol::V2, exemplars, V2, true);
+}
+
+#[test]
+fn an_empty_label_stays_empty_whatever_was_formed_before() {
+    let mut translator = Translator::new();
+    let mut out = Vec::new();
+    let before = encoded(Protocol::V1, &request(vec![sampled("a", 1, &[])]));
+    translator.form(Protocol::V1, &before, &V2, &mut out).unwrap();
+    let unchecked = b"\x0a\x04\x0a\x00\x12\x00";
+    translator.form(Protocol::V1, unchecked, &V2, &mut out).unwrap();
+    assert_eq!(out, b"\x22\x00\x2a\x06\x0a\x02\x00\x00\x12\x00");
 }

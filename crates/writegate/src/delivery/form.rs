@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use remote_write::compression::{Compressor, Decompressor};
-use remote_write::translate::{Form, Translator};
+use remote_write::translate::{self, Form, Translator};
 use remote_write::{Compression, Counts, Protocol, concat, split};
 use segment_log::{Position, Record};
 
@@ -68,14 +68,14 @@ pub(super) struct BatchLimits {
 }
 
 impl Target {
+    fn form(self) -> Form {
+        let Self { protocol, exemplars, native_histograms, .. } = self;
+        Form { protocol, exemplars, native_histograms }
+    }
+
     /// Whether the record's own bytes are what the endpoint takes.
-    fn takes_unchanged(&self, meta: &Meta, counts: Counts) -> bool {
-        // In v2, exemplars may stand in a series of their own, which strict receivers refuse: those are formed.
-        let exemplars = counts.exemplars == 0 || (self.exemplars && self.protocol == Protocol::V1);
-        meta.protocol == self.protocol
-            && meta.compression == self.compression
-            && exemplars
-            && (self.native_histograms || counts.histograms == 0)
+    fn takes_unchanged(self, meta: &Meta, counts: Counts) -> bool {
+        meta.compression == self.compression && !translate::needs_forming(meta.protocol, counts, &self.form())
     }
 }
 
@@ -193,19 +193,13 @@ impl Workspace {
     fn translate(&mut self, record: &Record, meta: &Meta, target: Target) -> Result<(Counts, Counts), FormError> {
         self.decompress(record, meta)?;
         let counts = record::counts(record);
-        let unchanged = Target { compression: meta.compression, ..target };
-        if unchanged.takes_unchanged(meta, counts) {
+        if !translate::needs_forming(meta.protocol, counts, &target.form()) {
             std::mem::swap(&mut self.decoded, &mut self.formed);
             return Ok((counts, Counts::default()));
         }
-        let form = Form {
-            protocol: target.protocol,
-            exemplars: target.exemplars,
-            native_histograms: target.native_histograms,
-        };
         let formed = self
             .translator
-            .form(meta.protocol, &self.decoded, &form, &mut self.formed)
+            .form(meta.protocol, &self.decoded, &target.form(), &mut self.formed)
             .map_err(|error| FormError { position: record.position, why: error.to_string() })?;
         Ok((formed.kept, counts - formed.kept))
     }

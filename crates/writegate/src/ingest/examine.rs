@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use bytes::Bytes;
 use remote_write::check::{Checker, RejectReason, Rejected, Rules};
 use remote_write::compression::{Compressor, DecompressError, Decompressor};
-use remote_write::{Compression, Counts, Protocol};
+use remote_write::{Compression, Counts, Protocol, concat};
 
 use super::refusal::{Reason, Refusal};
 use crate::chain::Chain;
@@ -46,6 +46,8 @@ struct Workspace {
     compressor: Compressor,
     checker: Checker,
     decoded: Vec<u8>,
+    /// v2 requests whose symbol table is written anew.
+    rebuilt: Vec<u8>,
     compressed: Vec<u8>,
 }
 
@@ -58,6 +60,7 @@ thread_local! {
         compressor: Compressor::new(),
         checker: Checker::new(),
         decoded: Vec::new(),
+        rebuilt: Vec::new(),
         compressed: Vec::new(),
     });
 }
@@ -71,6 +74,8 @@ pub(super) fn examine(body: &Bytes, reading: &Reading) -> Result<Examined, Refus
         let result = workspace.examine(body, reading);
         workspace.decoded.clear();
         workspace.decoded.shrink_to(KEPT_BUFFER_BYTES);
+        workspace.rebuilt.clear();
+        workspace.rebuilt.shrink_to(KEPT_BUFFER_BYTES);
         workspace.compressed.shrink_to(KEPT_BUFFER_BYTES);
         result
     })
@@ -103,16 +108,24 @@ impl Workspace {
             families: checked.metadata,
             timestamps: checked.timestamps,
         };
-        let stored = match checked.mended {
+        let changed = if anything && checked.rebuild_symbols {
+            let source = checked.mended.unwrap_or(&self.decoded);
+            concat::merge_v2(&[source], &mut self.rebuilt)
+                .map_err(|malformed| Refusal::Malformed(format!("the body is not a write request: {malformed}")))?;
+            Some(self.rebuilt.as_slice())
+        } else {
+            checked.mended
+        };
+        let stored = match changed {
             _ if !anything => None,
             None => Some((meta(actual, self.decoded.len()).encode(checked.footprint), body.clone())),
-            Some(mended) => {
+            Some(changed) => {
                 // Most endpoints take snappy, so what is compressed anew is compressed for them.
                 self.compressor
-                    .compress(Compression::Snappy, mended, &mut self.compressed)
+                    .compress(Compression::Snappy, changed, &mut self.compressed)
                     .map_err(|error| Refusal::Malformed(format!("the mended request cannot be stored: {error}")))?;
                 let body = Bytes::copy_from_slice(&self.compressed);
-                Some((meta(Compression::Snappy, mended.len()).encode(checked.footprint), body))
+                Some((meta(Compression::Snappy, changed.len()).encode(checked.footprint), body))
             }
         };
         Ok(Examined {

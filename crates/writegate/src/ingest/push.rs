@@ -13,6 +13,7 @@ use remote_write::check::Rules;
 use remote_write::{Compression, Counts, Protocol, content};
 use segment_log::{AppendError, Entry};
 use tokio::sync::{Semaphore, oneshot};
+use tokio::time::{Instant as Deadline, timeout_at};
 use writegate_config::{Limits, Listener};
 
 use super::PushStats;
@@ -102,12 +103,17 @@ async fn receive(
     }
     let reading = reading(gate, listener, parts)?;
     let (body, _reservation) = read_body(gate, listener, incoming).await?;
-    let deadline = tokio::time::Instant::now() + DURABLE_WITHIN;
+    let deadline = Deadline::now() + DURABLE_WITHIN;
     let vm_protocol = reading.compression == Compression::Zstd
         || parts.headers.contains_key("x-victoriametrics-remote-write-version");
     let protocol = reading.protocol;
-    let examined = examine_somewhere(gate, body, reading).await?;
-    let tenant = find_or_create(gate, tenant).await?;
+    // Whatever it waits for: a decoder's turn, the disk at a tenant's birth, the sync of the record.
+    let (examined, tenant) = timeout_at(deadline, async {
+        let examined = examine_somewhere(gate, body, reading).await?;
+        Ok::<_, Refusal>((examined, find_or_create(gate, tenant).await?))
+    })
+    .await
+    .map_err(|_elapsed| Refusal::Slow)??;
     tenant.received.add(examined.received);
     if let Err(refusal) = store(&tenant, &examined, deadline).await {
         let reason = refusal.reason().unwrap_or(Reason::Full);
@@ -209,7 +215,7 @@ async fn find_or_create(gate: &Gate, name: TenantName) -> Result<Arc<Tenant>, Re
 }
 
 /// Appends and waits until the record is on disk.
-async fn store(tenant: &Tenant, examined: &Examined, deadline: tokio::time::Instant) -> Result<(), Refusal> {
+async fn store(tenant: &Tenant, examined: &Examined, deadline: Deadline) -> Result<(), Refusal> {
     let Some((meta, body)) = examined.stored.clone() else {
         return Ok(());
     };
@@ -222,7 +228,7 @@ async fn store(tenant: &Tenant, examined: &Examined, deadline: tokio::time::Inst
             drop(done.send(result));
         }),
     );
-    match tokio::time::timeout_at(deadline, durable).await {
+    match timeout_at(deadline, durable).await {
         Ok(Ok(Ok(_position))) => Ok(()),
         Ok(Ok(Err(error))) => Err(refuse_append(&error)),
         Ok(Err(_writer_gone)) => Err(Refusal::Shutdown),

@@ -18,14 +18,9 @@ use crate::message::{WireV2, With, encode, everything, points, request, sample_o
 #[test]
 fn w50_a_request_carries_the_four_headers_of_its_protocol_and_nothing_of_the_senders() {
     bounded(async {
-        for (protocol, message, content_type, version) in [
-            (Protocol::V1, "prometheus.WriteRequest", "application/x-protobuf", "0.1.0"),
-            (
-                Protocol::V2,
-                "io.prometheus.write.v2.Request",
-                "application/x-protobuf;proto=io.prometheus.write.v2.Request",
-                "2.0.0",
-            ),
+        for (message, content_type, version) in [
+            ("prometheus.WriteRequest", "application/x-protobuf", "0.1.0"),
+            ("io.prometheus.write.v2.Request", "application/x-protobuf;proto=io.prometheus.write.v2.Request", "2.0.0"),
         ] {
             let sink = receiver().await;
             let keys = format!("protobuf_message: {message}");
@@ -166,7 +161,7 @@ fn w51_every_v2_request_an_endpoint_gets_is_strict_whatever_came_in() {
             gateway.accept(protocol, &everything(if protocol == Protocol::V2 { 1_000 } else { 2_000 })).await;
         }
         for number in 0..10 {
-            let (name, protocol) = (format!("merged_{number}"), [Protocol::V2, Protocol::V1][number % 2]);
+            let (name, protocol) = (format!("merged_{number}"), [Protocol::V2, Protocol::V1][number / 5]);
             let described = sample_of(&name, 1_000).described(1, "Help.", "seconds");
             gateway.accept(protocol, &request([described])).await;
         }
@@ -180,12 +175,18 @@ fn w51_every_v2_request_an_endpoint_gets_is_strict_whatever_came_in() {
             let sent = request(odd.into_iter().filter(|series| protocol == Protocol::V2 || series.metadata.is_none()));
             gateway.accept(protocol, &sent).await;
         }
-        for wire in odd_tables() {
+        for wire in odd_tables(1_000) {
             let answer = gateway.push_raw(Protocol::V2, remote_write::Compression::Snappy, &wire.encode()).await;
             assert_eq!(answer.status, 204, "{}", answer.text());
         }
         gate.open();
         gateway.settled().await;
+        // Once more, each by itself: nothing of these is merged with others.
+        for wire in odd_tables(2_000) {
+            let answer = gateway.push_raw(Protocol::V2, remote_write::Compression::Snappy, &wire.encode()).await;
+            assert_eq!(answer.status, 204, "{}", answer.text());
+            gateway.settled().await;
+        }
         let requests = sink.requests();
         let merged = requests.iter().any(|received| {
             received
@@ -206,9 +207,27 @@ fn w51_every_v2_request_an_endpoint_gets_is_strict_whatever_came_in() {
     });
 }
 
+#[test]
+fn w51_the_symbols_of_a_refused_series_do_not_leave() {
+    bounded(async {
+        let sink = receiver().await;
+        let gateway = Setup::new().endpoint("a", &sink).start().await;
+        let refused = series(&[("nameless", "of nobody's business")]).sample(1.0, 1_000);
+        let sent = request([sample_of("up", 1_000), refused]);
+        assert_eq!(gateway.push(Protocol::V2, &sent).await.status, 400);
+        gateway.settled().await;
+        let requests = sink.requests();
+        assert_eq!(requests.len(), 1);
+        assert_strict(&requests[0]);
+        let leaks = requests[0].decoded.windows(8).any(|bytes| bytes == b"nameless");
+        assert!(!leaks, "the table still holds what only the refused series used");
+        gateway.finish().await;
+    });
+}
+
 /// Valid requests with symbol tables that a strict receiver would not take.
-fn odd_tables() -> [WireV2; 3] {
-    let of = |name| WireV2::from(&request([sample_of(name, 1_000)]));
+fn odd_tables(timestamp: i64) -> [WireV2; 3] {
+    let of = |name| WireV2::from(&request([sample_of(name, timestamp)]));
     let mut repeated = of("repeated");
     repeated.symbols.extend_from_within(1..);
     repeated.series[0].labels[1] += 4;
@@ -251,7 +270,7 @@ fn w53_each_failure_repeats_the_same_samples_with_growing_pauses_while_later_one
             [a, b, c, d, Reply::reset_after_body(), Reply::hang()]
         };
         let attempts =
-            record_attempts(&sink, move |attempt| failures().into_iter().nth(attempt).unwrap_or(Reply::healthy()));
+            record_attempts(&sink, move |attempt| failures().into_iter().nth(attempt).unwrap_or_else(Reply::healthy));
         let (first, second) = (request([sample_of("up", 1_000)]), request([sample_of("up", 2_000)]));
         gateway.accept(Protocol::V1, &first).await;
         gateway.accept(Protocol::V1, &second).await;
@@ -271,6 +290,33 @@ fn w53_each_failure_repeats_the_same_samples_with_growing_pauses_while_later_one
         assert!(pauses[..5].iter().all(|pause| (min..max * 5).contains(pause)), "{pauses:?}");
         assert!(pauses[3] > pauses[0], "{pauses:?}");
         assert_exactly(&sink, &points(&request([sample_of("up", 1_000), sample_of("up", 2_000)])));
+        gateway.finish().await;
+    });
+}
+
+#[test]
+fn w53_a_request_holds_each_series_from_one_record_only_so_that_its_repetition_repeats_newest_samples() {
+    bounded(async {
+        let sink = receiver().await;
+        let gateway = Setup::new().endpoint_with("a", &sink, QUEUE).start().await;
+        let gate = Gate::new();
+        sink.script([Reply::healthy().behind(&gate)]);
+        let mut expected = Vec::new();
+        for timestamp in 0..30 {
+            // Two of three records share a series with their neighbour.
+            let sent = request([sample_of(["a", "a", "b"][timestamp as usize % 3], timestamp)]);
+            gateway.accept(Protocol::V1, &sent).await;
+            expected.extend(points(&sent));
+        }
+        gate.open();
+        gateway.settled().await;
+        assert_exactly(&sink, &expected);
+        for received in sink.requests() {
+            let request = received.request().unwrap();
+            let distinct: HashSet<_> = request.series.iter().map(|series| series.labels.clone()).collect();
+            assert_eq!(distinct.len(), request.series.len(), "a series stands twice: {:?}", points(&request));
+        }
+        assert!(sink.stats().requests < 30, "records that share no series travel together");
         gateway.finish().await;
     });
 }

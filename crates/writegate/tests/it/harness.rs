@@ -1,9 +1,10 @@
 //! A whole gateway in this process, or in one of its own, and what every test wants from it. Whatever a test is about,
 //! its books are checked at each look and at the end.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use remote_write::model::Request;
 use remote_write::{Compression, Protocol};
 use tempfile::TempDir;
 use testkit::endpoint::{Endpoint, EndpointSettings, Keep, Speaks};
-use testkit::process::{Process, free_port};
+use testkit::process::Process;
 use testkit::raw::RawConnection;
 use testkit::sender::{Answer, Sender, push_headers};
 use writegate::Gateway;
@@ -152,7 +153,7 @@ impl Setup {
     /// Starts the real program in a process of its own.
     pub(crate) async fn start_program(self) -> Program {
         let directory = tempfile::tempdir().unwrap();
-        let (listen, admin) = (free_port().unwrap(), free_port().unwrap());
+        let (listen, admin) = (port(), port());
         let config = directory.path().join("writegate.yml");
         std::fs::write(&config, self.yaml(&directory.path().join("data"), listen, admin)).unwrap();
         let process = launch(directory.path(), &config, admin).await;
@@ -360,6 +361,19 @@ impl Program {
         rows(self.admin_address()).await;
         let status = self.process.terminate(PATIENCE).await.unwrap();
         assert!(status.success(), "{status}: {}", self.process.log().unwrap());
+    }
+}
+
+/// A free port that no connection on this machine gets by chance while the program is down between two starts: below
+/// the range that Linux hands out.
+fn port() -> u16 {
+    static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let port = fastrand::u16(20_000..32_000);
+        let is_free = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        if is_free && TAKEN.lock().unwrap().insert(port) {
+            return port;
+        }
     }
 }
 

@@ -60,15 +60,15 @@ fn w14_the_content_type_alone_chooses_the_schema() {
         let sink = receiver().await;
         let gateway = Setup::new().endpoint("a", &sink).start().await;
         let version = "x-prometheus-remote-write-version";
-        let cases: [(Protocol, &str, &[(&str, &str)]); 4] = [
-            (Protocol::V2, V2, &[(version, "0.1.0")]),
-            (Protocol::V2, V2, &[]),
-            (Protocol::V1, "application/x-protobuf", &[(version, "2.0.0")]),
-            (Protocol::V2, V2, &[(version, "nonsense")]),
+        let cases = [
+            (Protocol::V2, V2, Some("0.1.0")),
+            (Protocol::V2, V2, None),
+            (Protocol::V1, "application/x-protobuf", Some("2.0.0")),
+            (Protocol::V2, V2, Some("nonsense")),
         ];
-        for (timestamp, (protocol, content_type, others)) in (0..).zip(cases) {
+        for (timestamp, (protocol, content_type, says)) in (0..).zip(cases) {
             let mut headers = vec![("content-type", content_type), ("content-encoding", "snappy")];
-            headers.extend(others);
+            headers.extend(says.map(|says| (version, says)));
             let sent = request([sample_of("up", timestamp)]);
             let answer = gateway.post(&headers, compress(Compression::Snappy, &encode(protocol, &sent))).await;
             let expected = if protocol == Protocol::V2 { [1, 0, 0].map(Some) } else { [None; 3] };
@@ -211,6 +211,11 @@ fn w18_v2_switched_off_is_415_while_v1_goes_on() {
     });
 }
 
+type Break = fn(&mut WireV2);
+
+/// A reference beyond every symbol table here.
+const OUT_OF_RANGE: u32 = 1_000;
+
 /// A good series, one to be broken (with an exemplar and metadata), a good one.
 fn breakable(timestamp: i64) -> WireV2 {
     let middle = sample_of("middle", timestamp).exemplar(0.5, timestamp).described(1, "Help.", "seconds");
@@ -222,14 +227,13 @@ fn w19_a_broken_reference_refuses_its_series_with_exact_counts_on_a_connection_t
     bounded(async {
         let sink = receiver().await;
         let gateway = Setup::new().endpoint("a", &sink).start().await;
-        let out_of_range = 1_000;
-        let breaks: [(&str, &dyn Fn(&mut WireV2)); 6] = [
-            ("odd", &|wire| wire.series[1].labels.truncate(3)),
-            ("label", &|wire| wire.series[1].labels[1] = out_of_range),
-            ("far label", &|wire| wire.series[1].labels[0] = u32::MAX),
-            ("exemplar", &|wire| wire.series[1].exemplars[0].0[1] = out_of_range),
-            ("help", &|wire| wire.series[1].metadata = Some((1, out_of_range, 0))),
-            ("unit", &|wire| wire.series[1].metadata = Some((1, 0, out_of_range))),
+        let breaks: [(&str, Break); 6] = [
+            ("odd", |wire| wire.series[1].labels.truncate(3)),
+            ("label", |wire| wire.series[1].labels[1] = OUT_OF_RANGE),
+            ("far label", |wire| wire.series[1].labels[0] = u32::MAX),
+            ("exemplar", |wire| wire.series[1].exemplars[0].0[1] = OUT_OF_RANGE),
+            ("help", |wire| wire.series[1].metadata = Some((1, OUT_OF_RANGE, 0))),
+            ("unit", |wire| wire.series[1].metadata = Some((1, 0, OUT_OF_RANGE))),
         ];
         let sender = gateway.sender();
         let mut connection = sender.connect().await.unwrap();

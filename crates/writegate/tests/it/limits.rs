@@ -125,13 +125,15 @@ fn r_x14_a_request_of_150_000_samples_and_50_mib_is_accepted_by_default_and_the_
         assert_eq!(counts.samples, 150_000);
 
         let sink = receiver_that(EndpointSettings::default()).await;
-        let gateway = Setup::new().endpoint("a", &sink).start().await;
-        let answer = gateway.sender().push(Protocol::V1, Compression::Snappy, body.clone()).await.unwrap();
+        let program = Setup::new().endpoint("a", &sink).start_program().await;
+        let answer = program.sender().push(Protocol::V1, Compression::Snappy, body.clone()).await.unwrap();
         assert_eq!(answer.status, 204, "{}", answer.text());
-        gateway.settled().await;
+        program.settled().await;
         assert_exactly(&sink, &workload.points([slice]).collect::<Vec<_>>());
         assert!(sink.stats().taken_requests >= 15, "it is cut into requests of at most 10,000 samples");
-        gateway.finish().await;
+        // The body, what it unpacks to, and what is made of it for the endpoint.
+        assert!(program.peak_memory() < 256 << 20, "{} bytes of memory", program.peak_memory());
+        program.terminate().await;
 
         let gateway = Setup::new().limits("decoded_bytes: 40MiB").endpoint("a", &sink).start().await;
         let answer = gateway.sender().push(Protocol::V1, Compression::Snappy, body).await.unwrap();

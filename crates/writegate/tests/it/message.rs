@@ -178,7 +178,9 @@ pub(crate) fn put_family(out: &mut Vec<u8>, metadata: &Metadata<'_>) {
     put_varint_field(out, 1, i64::from(metadata.kind).cast_unsigned());
     put_len_delimited(out, 2, metadata.family);
     put_len_delimited(out, 4, metadata.help);
-    put_len_delimited(out, 5, metadata.unit);
+    if !metadata.unit.is_empty() {
+        put_len_delimited(out, 5, metadata.unit);
+    }
 }
 
 fn put_labels(out: &mut Vec<u8>, field: u32, labels: &[Label<'_>]) {

@@ -8,7 +8,7 @@ use testkit::workload::{Workload, WorkloadSettings};
 
 use crate::harness::{PATIENCE, Program, Setup, bounded, receiver_that};
 
-const ROUNDS: u32 = 20;
+const ROUNDS: u32 = 10;
 
 fn load() -> Load {
     let settings = WorkloadSettings { series: 4_000, series_per_request: 500, ..WorkloadSettings::default() };
@@ -54,9 +54,9 @@ fn w61_an_endpoint_that_is_down_changes_neither_answers_nor_memory_nor_the_other
         let memory = program.peak_memory();
         assert!(memory < usual_memory + (16 << 20), "{memory} bytes of memory, {usual_memory} without the outage");
         // The machine has more to do than this test, so only what no busy neighbour explains is a failure.
-        let (median, usual_median) = (report.latencies.quantile(0.5), usual.latencies.quantile(0.5));
-        let allowance = usual_median * 4 + Duration::from_millis(50);
-        assert!(median < allowance, "acknowledged after {median:?}, {usual_median:?} without the outage");
+        let (p99, usual_p99) = (report.latencies.quantile(0.99), usual.latencies.quantile(0.99));
+        let allowance = usual_p99 * 4 + Duration::from_millis(250);
+        assert!(p99 < allowance, "acknowledged after {p99:?}, {usual_p99:?} without the outage");
         assert_eq!(a.stats().taken.samples, 0);
 
         a.start().await.unwrap();

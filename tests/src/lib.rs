@@ -1,1 +1,0 @@
-//! The end-to-end suite; its tests are in `tests/it`.
