@@ -5,6 +5,7 @@
 mod admin;
 mod app;
 mod basic_auth;
+mod buffer;
 mod chain;
 pub mod cli;
 mod clock;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use segment_log::{CursorError, Log, OpenLogError, Position, Start, Store};
 use tokio::sync::watch;
@@ -80,6 +80,7 @@ pub(crate) enum BirthError {
 pub(crate) struct Tenants {
     store: Arc<Store>,
     by_name: RwLock<HashMap<TenantName, Arc<Tenant>>>,
+    birth: Mutex<()>,
     /// The endpoints whose cursors a tenant gets at birth, so that none misses its first record.
     cradle: RwLock<Vec<(String, Vec<TenantPattern>)>>,
     /// How many there are, sent when one is born.
@@ -101,7 +102,7 @@ impl Tenants {
             })
             .collect();
         let (count, _) = watch::channel(by_name.len());
-        Self { store, by_name: RwLock::new(by_name), cradle: RwLock::default(), count }
+        Self { store, by_name: RwLock::new(by_name), birth: Mutex::default(), cradle: RwLock::default(), count }
     }
 
     /// A tenant that exists.
@@ -117,9 +118,10 @@ impl Tenants {
         if let Some(tenant) = self.get(name) {
             return Ok(tenant);
         }
-        let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(tenant) = by_name.get(name) {
-            return Ok(Arc::clone(tenant));
+        // One birth at a time; others find their tenants meanwhile.
+        let _birth = self.birth.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tenant) = self.get(name) {
+            return Ok(tenant);
         }
         let log = self.store.log(name.as_str())?;
         for (endpoint, patterns) in self.cradle.read().unwrap_or_else(PoisonError::into_inner).iter() {
@@ -128,6 +130,7 @@ impl Tenants {
             }
         }
         let tenant = Arc::new(Tenant::new(name.clone(), log));
+        let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
         by_name.insert(name.clone(), Arc::clone(&tenant));
         self.count.send_replace(by_name.len());
         Ok(tenant)

@@ -10,6 +10,7 @@ use remote_write::translate::{self, Form, Translator};
 use remote_write::{Compression, Counts, Protocol, concat, split};
 use segment_log::{Position, Record};
 
+use crate::buffer;
 use crate::record::{self, Meta};
 
 /// What an endpoint takes.
@@ -88,8 +89,6 @@ struct Workspace {
     compressed: Vec<u8>,
 }
 
-const KEPT_BUFFER_BYTES: usize = 4 * 1024 * 1024;
-
 thread_local! {
     static WORKSPACE: RefCell<Workspace> = RefCell::new(Workspace {
         decompressor: Decompressor::new(),
@@ -104,9 +103,8 @@ thread_local! {
 fn with_workspace<T>(work: impl FnOnce(&mut Workspace) -> T) -> T {
     WORKSPACE.with_borrow_mut(|workspace| {
         let result = work(workspace);
-        for buffer in [&mut workspace.decoded, &mut workspace.formed, &mut workspace.compressed] {
-            buffer.clear();
-            buffer.shrink_to(KEPT_BUFFER_BYTES);
+        for used in [&mut workspace.decoded, &mut workspace.formed, &mut workspace.compressed] {
+            buffer::keep_small(used);
         }
         result
     })

@@ -8,6 +8,7 @@ use remote_write::compression::{Compressor, DecompressError, Decompressor};
 use remote_write::{Compression, Counts, Protocol, concat};
 
 use super::refusal::{Reason, Refusal};
+use crate::buffer;
 use crate::chain::Chain;
 use crate::record::Meta;
 
@@ -51,9 +52,6 @@ struct Workspace {
     compressed: Vec<u8>,
 }
 
-/// After a huge request a buffer shrinks to this, so that idle threads hold little.
-const KEPT_BUFFER_BYTES: usize = 4 * 1024 * 1024;
-
 thread_local! {
     static WORKSPACE: RefCell<Workspace> = RefCell::new(Workspace {
         decompressor: Decompressor::new(),
@@ -72,11 +70,9 @@ thread_local! {
 pub(super) fn examine(body: &Bytes, reading: &Reading) -> Result<Examined, Refusal> {
     WORKSPACE.with_borrow_mut(|workspace| {
         let result = workspace.examine(body, reading);
-        workspace.decoded.clear();
-        workspace.decoded.shrink_to(KEPT_BUFFER_BYTES);
-        workspace.rebuilt.clear();
-        workspace.rebuilt.shrink_to(KEPT_BUFFER_BYTES);
-        workspace.compressed.shrink_to(KEPT_BUFFER_BYTES);
+        buffer::keep_small(&mut workspace.decoded);
+        buffer::keep_small(&mut workspace.rebuilt);
+        buffer::keep_small(&mut workspace.compressed);
         result
     })
 }
