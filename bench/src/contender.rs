@@ -50,28 +50,36 @@ impl Contender {
         }
     }
 
-    fn program(self) -> Result<Option<Command>> {
-        let peer = match self {
-            Self::Writegate => return Ok(Some(Command::new(writegate()?))),
-            Self::VmagentZstd | Self::VmagentSnappy => Peer::Vmagent1145,
-            Self::PrometheusAgent => Peer::Prometheus35,
-        };
-        Ok(peer.find().map(|found| found.command()))
+    /// `None` for Writegate, which is not fetched but built.
+    const fn peer(self) -> Option<Peer> {
+        match self {
+            Self::Writegate => None,
+            Self::VmagentZstd | Self::VmagentSnappy => Some(Peer::Vmagent1145),
+            Self::PrometheusAgent => Some(Peer::Prometheus35),
+        }
     }
 
-    /// The version it tells; `None` where it is not installed.
+    fn program(self) -> Result<Command> {
+        let Some(peer) = self.peer() else { return Ok(Command::new(writegate()?)) };
+        Ok(peer.find().with_context(|| format!("{} is not installed", self.name()))?.command())
+    }
+
+    /// The version; `None` where it is not installed.
     pub(crate) fn version(self) -> Result<Option<String>> {
-        let Some(mut program) = self.program()? else { return Ok(None) };
-        let output =
-            program.arg("--version").output().with_context(|| format!("ask {} for its version", self.name()))?;
-        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
+        let Some(peer) = self.peer() else {
+            let output =
+                Command::new(writegate()?).arg("--version").output().context("ask writegate for its version")?;
+            return Ok(Some(String::from_utf8_lossy(&output.stdout).trim().to_owned()));
+        };
+        // Not every package's program knows its own version; the directory it lies in does.
+        let home = peer.find().and_then(|found| found.program.ancestors().nth(3).map(Path::to_owned));
+        Ok(home.and_then(|home| Some(home.file_name()?.to_str()?.replace('-', " "))))
     }
 
     /// Starts it in an empty directory, to deliver everything to these URLs. Where the message cannot be chosen, remote
     /// write 1.0 is what it sends.
     pub(crate) async fn start(self, directory: &Path, endpoints: &[String], protocol: Protocol) -> Result<Started> {
-        let mut program = self.program()?.with_context(|| format!("{} is not installed", self.name()))?;
+        let mut program = self.program()?;
         let address = format!("127.0.0.1:{}", free_port()?);
         let data = directory.join("data");
         let ready = match self {

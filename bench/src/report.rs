@@ -54,7 +54,7 @@ fn introduction(text: &mut String, settings: &SideBySide, versions: &BTreeMap<Co
         text,
         "Each gateway gets the same remote write 1.0 load: {} series of about 11 labels, {SERIES_PER_REQUEST} samples \
          a request,\n{CONNECTIONS} connections; and delivers all of it to each endpoint (one process of endpoints that \
-         decompress and count). Senders,\nendpoints and gateway share the machine. Medians of {} runs of {} s, \
+         decompress and count). Senders,\nendpoints and gateway share the machine. Medians of {} run(s) of {} s, \
          interleaved, each in a fresh process and directory,\nafter one warm-up round.\n",
         settings.series, settings.runs, settings.seconds
     )?;

@@ -162,9 +162,9 @@ fn take(log: &Log) -> Option<(Chunk, Target)> {
         }
         None => {
             roll(log, &mut state);
-            let wanted = state.target.max(SEGMENT_HEADER as u64 + first_len);
-            let prepared = take_prepared(&mut state, wanted);
-            let size = prepared.as_ref().map_or(wanted, |(_, size)| *size);
+            let needed = SEGMENT_HEADER as u64 + first_len;
+            let prepared = take_prepared(&mut state, needed);
+            let size = prepared.as_ref().map_or(state.target.max(needed), |(_, size)| *size);
             let predecessor = state.segments.back().cloned();
             (Target::New { predecessor, prepared, size }, size - SEGMENT_HEADER as u64)
         }
@@ -234,9 +234,11 @@ pub(crate) fn next_target(log: &Log, state: &State, took_ms: i64) -> u64 {
     target.min(largest).min(bound / 8).max(smallest)
 }
 
-fn take_prepared(state: &mut State, wanted: u64) -> Option<(Arc<dyn StorageFile>, u64)> {
+/// The file written ahead, if it is large enough for what is at hand. The rate may have changed since: the one after it will
+/// have the size that suits.
+fn take_prepared(state: &mut State, needed: u64) -> Option<(Arc<dyn StorageFile>, u64)> {
     match &state.prepared {
-        Prepared::Ready { size, .. } if (wanted..=wanted.saturating_mul(2)).contains(size) => {}
+        Prepared::Ready { size, .. } if needed <= *size => {}
         _ => return None,
     }
     match std::mem::replace(&mut state.prepared, Prepared::None) {

@@ -105,8 +105,8 @@ mod tests {
         fn a_directory_name_decodes_to_its_log_and_ignores_case(name in ".{1,60}") {
             if let DirName::Whole(dir_name) = encode(&name) {
                 prop_assert_eq!(decode(&dir_name), Some(name));
-                prop_assert_eq!(dir_name.to_lowercase(), dir_name.clone());
                 prop_assert!(dir_name.len() <= MAX_ENCODED);
+                prop_assert_eq!(dir_name.to_lowercase(), dir_name);
             }
         }
     }

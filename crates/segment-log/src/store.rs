@@ -318,7 +318,7 @@ fn tick_log(log: &Arc<Log>, now_ms: i64) -> Result<(), IoFailure> {
         log.schedule(state);
         return Ok(());
     }
-    if now_ms.saturating_sub(since) <= IDLE_MS || state.scheduled {
+    if now_ms.saturating_sub(since) <= IDLE_MS || state.committing || !state.queue.is_empty() {
         return Ok(());
     }
     // Nothing is coming: an active segment that would have gone by age goes too.

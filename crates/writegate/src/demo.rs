@@ -129,9 +129,9 @@ impl Demo {
             if should_be_down != down {
                 let failing = &self.receivers[2].2;
                 if should_be_down {
-                    failing.stop().await
+                    failing.stop().await;
                 } else {
-                    failing.start().await?
+                    failing.start().await?;
                 }
                 down = should_be_down;
             }
@@ -251,7 +251,7 @@ impl Screen {
     fn show(&mut self, figures: &str) -> std::io::Result<()> {
         const EVERY: u32 = 10;
         let mut out = std::io::stdout().lock();
-        let turn = self.shown % EVERY == 0;
+        let turn = self.shown.is_multiple_of(EVERY);
         self.shown += 1;
         if out.is_terminal() {
             if self.lines > 0 {

@@ -46,14 +46,13 @@ fn encoded(text: &str) -> String {
     out
 }
 
-/// Asks until there is no complaint; after `limit` the last complaint is returned.
-pub(crate) async fn settled(limit: Duration, mut ask: impl AsyncFnMut() -> Option<String>) -> Option<String> {
-    let started = Instant::now();
+/// Asks until there is no complaint, at least once; a complaint after the deadline is returned.
+pub(crate) async fn settled(deadline: Instant, mut ask: impl AsyncFnMut() -> Option<String>) -> Option<String> {
     let mut ticks = tokio::time::interval(ASK_EVERY);
     loop {
         ticks.tick().await;
         let complaint = ask().await?;
-        if started.elapsed() > limit {
+        if Instant::now() > deadline {
             return Some(complaint);
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Knows formats only; who is asked, and when, is the scenario's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde_json::Value as Json;
@@ -117,6 +117,19 @@ impl Samples {
         self
     }
 
+    /// Without what VictoriaMetrics makes of native histograms: buckets, count and sum, as series of their own.
+    pub(crate) fn without_histograms_of(mut self, others: &Self) -> Self {
+        let with_texts =
+            others.series.iter().filter(|(_, samples)| samples.values().any(|v| matches!(v, Value::Text(_))));
+        let families: BTreeSet<&str> = with_texts.filter_map(|(labels, _)| name(labels)).collect();
+        self.series.retain(|labels, _| {
+            let name = name(labels).unwrap_or_default();
+            let family = ["_bucket", "_count", "_sum"].iter().find_map(|suffix| name.strip_suffix(suffix));
+            !family.is_some_and(|family| families.contains(family))
+        });
+        self
+    }
+
     /// Without that label: the one a sender adds on the way out.
     pub(crate) fn without(self, label: &str) -> Self {
         let mut series: BTreeMap<Labels, BTreeMap<i64, Value>> = BTreeMap::new();
@@ -179,6 +192,10 @@ impl Samples {
         }
         (differences > 0).then(|| format!("{differences} differences in {} samples, such as:{first}", self.len()))
     }
+}
+
+fn name(labels: &Labels) -> Option<&str> {
+    labels.get("__name__").map(String::as_str)
 }
 
 fn labels(object: &Json) -> Labels {

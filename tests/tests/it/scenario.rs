@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::gateway::{Gateway, unbalanced};
 use crate::http;
@@ -19,6 +19,8 @@ const OUTAGE: usize = 3;
 const RECOVERY: usize = 5;
 /// How long the receivers may take to hold what the senders hold.
 const ARRIVAL: Duration = Duration::from_secs(60);
+/// How long everything but the undisturbed part may take.
+const WHOLE: Duration = Duration::from_secs(480);
 /// How much later than planned scrapes may be on a busy machine.
 const SLACK: Duration = Duration::from_secs(60);
 
@@ -51,7 +53,8 @@ pub(crate) fn findings() -> Option<&'static Findings> {
     let run = || {
         let directory = tempfile::tempdir().expect("a directory");
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        runtime.block_on(run(directory.path()))
+        let limit = Duration::from_secs(undisturbed_scrapes() as u64) + WHOLE;
+        runtime.block_on(async { tokio::time::timeout(limit, run(directory.path())).await }).expect("ends in time")
     };
     FINDINGS.get_or_init(run).as_ref()
 }
@@ -103,6 +106,7 @@ async fn run(directory: &Path) -> Option<Findings> {
     // A scrape is stored up to its timeout after its timestamp.
     scraped(2).await;
 
+    let deadline = Instant::now() + ARRIVAL;
     for (sender, running) in &senders {
         let found = found.get_mut(sender.name()).expect("listed");
         let comparison = Comparison {
@@ -112,6 +116,7 @@ async fn run(directory: &Path) -> Option<Findings> {
             prometheus: &prometheus,
             victoria: &victoria,
             window,
+            deadline,
         };
         comparison.compare(found).await;
         found.problems.extend(lost(*sender, running).await);
@@ -119,7 +124,8 @@ async fn run(directory: &Path) -> Option<Findings> {
     }
     drop(senders);
     let endpoints = ["prometheus", "victoriametrics"];
-    let ledger = http::settled(ARRIVAL, async || unbalanced(&gateway.ledger().await, &endpoints)).await;
+    let ledger =
+        http::settled(Instant::now() + ARRIVAL, async || unbalanced(&gateway.ledger().await, &endpoints)).await;
     let metrics = gateway.metrics().await;
     gateway.terminate().await;
     Some(Findings { senders: found, ledger, metrics, refusals })
@@ -187,6 +193,8 @@ struct Comparison<'a> {
     prometheus: &'a Running,
     victoria: &'a Running,
     window: (i64, i64),
+    /// Until when the receivers are asked again.
+    deadline: Instant,
 }
 
 impl Comparison<'_> {
@@ -216,13 +224,13 @@ impl Comparison<'_> {
             let there = self.prometheus.prometheus_samples(&selector, self.window).await.without("sender");
             own.difference(&there, Precision::Exact)
         };
-        note(found, "at Prometheus", http::settled(ARRIVAL, at_prometheus).await);
+        note(found, "at Prometheus", http::settled(self.deadline, at_prometheus).await);
         let finite = own.clone().finite();
         let at_victoria = async || {
             let there = self.victoria.exported_samples(&selector, self.window).await.without("sender");
-            finite.difference(&there.finite(), Precision::Decimal)
+            finite.difference(&there.finite().without_histograms_of(own), Precision::Decimal)
         };
-        note(found, "at VictoriaMetrics", http::settled(ARRIVAL, at_victoria).await);
+        note(found, "at VictoriaMetrics", http::settled(self.deadline, at_victoria).await);
         found.compared = (own.len(), finite.len());
     }
 
@@ -254,7 +262,7 @@ impl Comparison<'_> {
             ];
             prometheus.difference(&victoria, Precision::Decimal)
         };
-        note(found, "between the receivers", http::settled(ARRIVAL, difference).await);
+        note(found, "between the receivers", http::settled(self.deadline, difference).await);
     }
 
     /// The same query, asked at each second, has the same answer: also where a series ended with a stale marker.

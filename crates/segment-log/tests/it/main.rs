@@ -1,4 +1,5 @@
 //! Everything a user of the log can see, over a storage in memory that fails, tears and loses; `files.rs` over the real one.
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
 mod appends;
 mod cursors;

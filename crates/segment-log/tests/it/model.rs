@@ -255,7 +255,7 @@ impl World {
                         Some(body) if !self.model.decayed => assert_eq!(&record.body, body, "{}", record.position),
                         Some(body) if record.body == body => {}
                         Some(_) | None => {
-                            assert!(self.model.maybe.contains(&record.body), "position {}", record.position)
+                            assert!(self.model.maybe.contains(&record.body), "position {}", record.position);
                         }
                     }
                     expected += 1;
@@ -352,12 +352,12 @@ impl World {
         assert!(log.head() >= self.model.head || self.model.decayed, "the head went back");
         self.model.head = log.head();
         self.compare(&log, log.oldest());
-        for index in 0..CURSORS.len() {
+        for (index, name) in CURSORS.iter().enumerate() {
             let cursor = self.cursor(index);
             let balance = cursor.balance();
             for i in 0..3 {
                 let sum = balance.settled[i] + balance.expired[i] + balance.pending[i];
-                assert_eq!(balance.accepted[i], sum, "{} {balance:?}", CURSORS[index]);
+                assert_eq!(balance.accepted[i], sum, "{name} {balance:?}");
             }
             assert_eq!(Books::decode(&balance.books).0, balance.settled, "books and cursor are of one moment");
             for position in cursor.low()..log.head() {
@@ -365,7 +365,7 @@ impl World {
                 assert!(by_us || self.model.decayed || !cursor.is_settled(position), "{position} was never settled");
             }
             if cursor.low() == log.head() {
-                assert_eq!(balance.pending, [0; 3], "{} {balance:?}", CURSORS[index]);
+                assert_eq!(balance.pending, [0; 3], "{name} {balance:?}");
             }
         }
     }

@@ -238,7 +238,7 @@ async fn store(tenant: &Tenant, examined: &Examined, deadline: Deadline) -> Resu
 
 fn refuse_append(error: &AppendError) -> Refusal {
     match error {
-        AppendError::Full { .. } | AppendError::NoSpace { .. } => Refusal::Full(error.to_string()),
+        AppendError::Full | AppendError::NoSpace => Refusal::Full(error.to_string()),
         AppendError::Closing => Refusal::Shutdown,
         other => Refusal::Failed(crate::chain::Chain(other).to_string()),
     }

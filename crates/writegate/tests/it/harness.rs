@@ -1,10 +1,10 @@
 //! A whole gateway in this process, or in one of its own, and what every test wants from it. Whatever a test is about,
 //! its books are checked at each look and at the end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use remote_write::compression::Compressor;
 use remote_write::model::Request;
 use remote_write::{Compression, Protocol};
+use segment_log::{FileStorage, Storage};
 use tempfile::TempDir;
 use testkit::endpoint::{Endpoint, EndpointSettings, Keep, Speaks};
 use testkit::process::Process;
@@ -20,6 +21,7 @@ use testkit::sender::{Answer, Sender, push_headers};
 use writegate::Gateway;
 use writegate_config::Config;
 
+use crate::books::{Row, page, rows, settled};
 use crate::message::encode;
 
 /// Nothing here takes longer unless it is broken.
@@ -84,6 +86,7 @@ pub(crate) struct Setup {
     limits: String,
     endpoints: Vec<String>,
     top: String,
+    disk: Option<Arc<dyn Storage>>,
 }
 
 impl Setup {
@@ -109,6 +112,12 @@ impl Setup {
         self
     }
 
+    /// The disk under the log, instead of the machine's.
+    pub(crate) fn disk(mut self, disk: Arc<dyn Storage>) -> Self {
+        self.disk = Some(disk);
+        self
+    }
+
     /// Another key of the file, as a line.
     pub(crate) fn top(mut self, line: &str) -> Self {
         self.top.push_str(line);
@@ -131,7 +140,7 @@ impl Setup {
 
     /// The configuration; ports 0 take free ones.
     fn yaml(&self, data: &Path, listen: u16, admin: u16) -> String {
-        let Self { listener, log, limits, endpoints, top } = self;
+        let Self { listener, log, limits, endpoints, top, disk: _ } = self;
         format!(
             "listeners: [{{address: '127.0.0.1:{listen}', {listener}}}]\n\
              admin: {{address: '127.0.0.1:{admin}'}}\n\
@@ -177,7 +186,8 @@ impl Running {
     async fn start(setup: &Setup, directory: &Path) -> Self {
         let yaml = setup.yaml(&directory.join("data"), 0, 0);
         let config = parse(&yaml, directory).unwrap_or_else(|problems| panic!("{yaml}\n{problems}"));
-        let gateway = Box::pin(Gateway::start(config, None)).await.unwrap();
+        let disk = setup.disk.clone().unwrap_or_else(|| Arc::new(FileStorage));
+        let gateway = Box::pin(Gateway::start_on(disk, config, None)).await.unwrap();
         let ingest = *gateway.ingest_addresses().await.first().unwrap();
         Self { gateway, ingest }
     }
@@ -383,83 +393,6 @@ async fn launch(directory: &Path, config: &Path, admin: u16) -> Process {
     let mut process = Process::start(command, &directory.join("log.txt")).unwrap();
     process.ready(&format!("http://127.0.0.1:{admin}/-/ready"), PATIENCE).await.unwrap();
     process
-}
-
-/// One kind of data point of a [`Row`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Book {
-    pub(crate) accepted: u64,
-    pub(crate) delivered: u64,
-    pub(crate) pending: u64,
-    pub(crate) dropped: BTreeMap<String, u64>,
-    pub(crate) dead_lettered: BTreeMap<String, u64>,
-    pub(crate) expired: u64,
-}
-
-/// A row of the ledger.
-#[derive(Clone, Debug)]
-pub(crate) struct Row {
-    pub(crate) tenant: String,
-    pub(crate) endpoint: String,
-    pub(crate) samples: Book,
-    pub(crate) histograms: Book,
-    pub(crate) exemplars: Book,
-}
-
-impl Book {
-    fn read(value: &serde_json::Value) -> Self {
-        let number = |key: &str| value[key].as_u64().unwrap_or_else(|| panic!("{key} in {value}"));
-        let reasons = |key: &str| {
-            let reasons = value[key].as_object().unwrap_or_else(|| panic!("{key} in {value}"));
-            reasons.iter().map(|(reason, count)| (reason.clone(), count.as_u64().unwrap())).collect()
-        };
-        Self {
-            accepted: number("accepted"),
-            delivered: number("delivered"),
-            pending: number("pending"),
-            dropped: reasons("dropped"),
-            dead_lettered: reasons("dead_lettered"),
-            expired: number("expired"),
-        }
-    }
-
-    fn balances(&self) -> bool {
-        let gone: u64 = self.dropped.values().chain(self.dead_lettered.values()).sum();
-        self.accepted == self.delivered + self.pending + gone + self.expired
-    }
-}
-
-async fn rows(admin: SocketAddr) -> Vec<Row> {
-    let text = page(admin, "/api/v1/ledger").await;
-    let ledger: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let rows = ledger["rows"].as_array().unwrap().iter().map(|row| Row {
-        tenant: row["tenant"].as_str().unwrap().to_owned(),
-        endpoint: row["endpoint"].as_str().unwrap().to_owned(),
-        samples: Book::read(&row["samples"]),
-        histograms: Book::read(&row["histograms"]),
-        exemplars: Book::read(&row["exemplars"]),
-    });
-    let rows: Vec<Row> = rows.collect();
-    for row in &rows {
-        let balances = [&row.samples, &row.histograms, &row.exemplars].into_iter().all(Book::balances);
-        assert!(balances, "the books do not balance: {row:?}");
-    }
-    rows
-}
-
-async fn settled(admin: SocketAddr) -> Vec<Row> {
-    eventually("nothing is pending", || async {
-        let rows = rows(admin).await;
-        let pending = |row: &Row| row.samples.pending + row.histograms.pending + row.exemplars.pending;
-        (rows.iter().map(pending).sum::<u64>() == 0).then_some(rows)
-    })
-    .await
-}
-
-async fn page(admin: SocketAddr, path: &str) -> String {
-    let answer = Sender::new(&format!("http://{admin}{path}")).unwrap().with_timeout(PATIENCE).get().await.unwrap();
-    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-    answer.text()
 }
 
 /// Headers as written.

@@ -2,7 +2,9 @@
 //! between senders and receivers on loopback; nothing of the gateway's inside is known here.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests say what is wrong by panicking")]
 
+mod books;
 mod delivery;
+mod disk;
 mod durability;
 mod endpoint_files;
 mod harness;
