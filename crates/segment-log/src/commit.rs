@@ -164,7 +164,7 @@ fn take(log: &Log) -> Option<(Chunk, Target)> {
             roll(log, &mut state);
             let needed = SEGMENT_HEADER as u64 + first_len;
             let prepared = take_prepared(&mut state, needed);
-            let size = prepared.as_ref().map_or(state.target.max(needed), |(_, size)| *size);
+            let size = prepared.as_ref().map_or_else(|| state.target.max(needed), |(_, size)| *size);
             let predecessor = state.segments.back().cloned();
             (Target::New { predecessor, prepared, size }, size - SEGMENT_HEADER as u64)
         }

@@ -145,6 +145,12 @@ pub(crate) fn enforce(log: &Log, now_ms: i64) -> Result<(), IoFailure> {
 
 /// Makes room for a segment that is to be written ahead. `true`: a file was recycled, so that nothing needs to be written.
 pub(crate) fn make_room_ahead(log: &Log, size: u64) -> Result<bool, IoFailure> {
+    let before = log.shared.now_ms.load(Ordering::Relaxed).saturating_sub(log.shared.limits().retain_ms);
+    while let Dropped::Freed(bytes) = drop_oldest(log, Allow::UnneededBefore(before), Recycle::AsRequested)? {
+        if bytes == 0 {
+            return Ok(true);
+        }
+    }
     loop {
         let state = lock(&log.state);
         let over = state.bytes + size > state.max_size.unwrap_or(lock(&log.shared.limits).max_size);

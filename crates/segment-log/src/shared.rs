@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -74,6 +74,8 @@ pub(crate) struct Shared {
     pub(crate) segment_bytes: RangeInclusive<u64>,
     pub(crate) write_ahead_from: u64,
     pub(crate) limits: Mutex<RetentionLimits>,
+    /// The time at the last tick, in milliseconds since 1970.
+    pub(crate) now_ms: AtomicI64,
     /// Bytes of all logs.
     pub(crate) bytes: AtomicU64,
     /// All logs together are over their bound, and nothing may be dropped: appends are refused.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -138,6 +138,7 @@ impl Store {
             segment_bytes: options.segment_bytes,
             write_ahead_from: options.write_ahead_from,
             limits: Mutex::new(options.limits),
+            now_ms: AtomicI64::new(i64::MIN),
             bytes: AtomicU64::new(0),
             full: AtomicBool::new(false),
             writers: (0..writers).map(|_| Queue::new()).collect(),
@@ -209,6 +210,7 @@ impl Store {
     /// What has to be done at least once a second: syncs settles, enforces limits, lets appends try again that were refused
     /// for want of space, closes the files of idle logs. Blocks on the disk.
     pub fn tick(&self, now_ms: i64) -> TickReport {
+        self.shared.now_ms.store(now_ms, Ordering::Relaxed);
         let logs = self.logs();
         for log in &logs {
             if let Err(failure) = tick_log(log, now_ms) {
