@@ -15,6 +15,12 @@ pub(crate) fn description() -> String {
     [cpu, cores, memory, kernel].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
+/// The load average of the last minute: what else the machine was doing.
+pub(crate) fn load() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_whitespace().next().unwrap_or("unknown").to_owned()
+}
+
 /// The day in UTC, `YYYY-MM-DD`.
 pub(crate) fn date() -> String {
     let output = Command::new("date").args(["-u", "+%F"]).output();

@@ -11,14 +11,23 @@ use crate::figures::Figures;
 use crate::machine;
 use crate::side_by_side::{CONNECTIONS, Case, Pace, SERIES_PER_REQUEST};
 
+/// What a reader must know beside the settings.
+#[derive(Debug)]
+pub(crate) struct Circumstances {
+    /// Of those that ran.
+    pub(crate) versions: BTreeMap<Contender, String>,
+    /// The machine's load average before the first run: figures of a busy machine compare badly.
+    pub(crate) load_before: String,
+}
+
 /// Writes it.
 pub(crate) fn markdown(
     settings: &SideBySide,
-    versions: &BTreeMap<Contender, String>,
+    run: &Circumstances,
     medians: &BTreeMap<Case, Figures>,
 ) -> Result<String> {
     let mut text = String::from("# Gateways side by side\n\n");
-    introduction(&mut text, settings, versions)?;
+    introduction(&mut text, settings, run)?;
     for pace in [Pace::Paced, Pace::FlatOut] {
         let title = match pace {
             Pace::Paced => format!("{} samples a second", settings.rate),
@@ -36,19 +45,20 @@ pub(crate) fn markdown(
     Ok(text)
 }
 
-fn introduction(text: &mut String, settings: &SideBySide, versions: &BTreeMap<Contender, String>) -> Result<()> {
+fn introduction(text: &mut String, settings: &SideBySide, run: &Circumstances) -> Result<()> {
     let numbers: Vec<_> = settings.fan_out.iter().map(u16::to_string).collect();
     writeln!(
         text,
         "Written by `cargo run --release -p bench -- side-by-side --fan-out {} --seconds {} --runs {} --rate {} \
-         --series {}`\n(after `cargo xtask peers`) on {}: {}.\n",
+         --series {}`\n(after `cargo xtask peers`) on {}: {}; load average before the first run {}.\n",
         numbers.join(","),
         settings.seconds,
         settings.runs,
         settings.rate,
         settings.series,
         machine::date(),
-        machine::description()
+        machine::description(),
+        run.load_before
     )?;
     writeln!(
         text,
@@ -59,7 +69,7 @@ fn introduction(text: &mut String, settings: &SideBySide, versions: &BTreeMap<Co
         settings.series, settings.runs, settings.seconds
     )?;
     writeln!(text, "| gateway | version | a 2xx means |\n| --- | --- | --- |")?;
-    for (contender, version) in versions {
+    for (contender, version) in &run.versions {
         writeln!(text, "| {} | {version} | {} |", contender.name(), contender.promise())?;
     }
     Ok(())

@@ -11,8 +11,9 @@ use testkit::workload::{Workload, WorkloadSettings};
 
 use crate::contender::{Contender, build_writegate};
 use crate::figures::{Figures, Used, occupied};
+use crate::report::{self, Circumstances};
 use crate::sinks::Sinks;
-use crate::{SideBySide, report, say};
+use crate::{SideBySide, machine, say};
 
 /// Prometheus' `max_samples_per_send`, of which a request has one series each.
 pub(crate) const SERIES_PER_REQUEST: u32 = 2_000;
@@ -50,11 +51,12 @@ pub(crate) async fn run(settings: &SideBySide) -> Result<()> {
         ..WorkloadSettings::default()
     };
     let workload = Arc::new(Workload::new(workload));
+    let circumstances = Circumstances { versions, load_before: machine::load() };
     let mut runs: BTreeMap<Case, Vec<Figures>> = BTreeMap::new();
     for number in 1..=settings.runs {
         for pace in [Pace::Paced, Pace::FlatOut] {
             for fan_out in &settings.fan_out {
-                for contender in versions.keys() {
+                for contender in circumstances.versions.keys() {
                     let figures = measure(settings, &workload, (pace, *fan_out, *contender)).await;
                     let figures =
                         figures.with_context(|| format!("run {} to {fan_out} endpoints", contender.name()))?;
@@ -65,7 +67,7 @@ pub(crate) async fn run(settings: &SideBySide) -> Result<()> {
         }
     }
     let medians = runs.iter().map(|(case, runs)| (*case, Figures::median(runs))).collect();
-    let text = report::markdown(settings, &versions, &medians)?;
+    let text = report::markdown(settings, &circumstances, &medians)?;
     if let Some(directory) = settings.out.parent() {
         std::fs::create_dir_all(directory)?;
     }

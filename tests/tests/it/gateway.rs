@@ -41,8 +41,7 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     /// Starts it with these endpoints, as (name, url).
-    pub(crate) async fn start(directory: &Path, endpoints: &[(&str, &str)]) -> Self {
-        let binary = binary();
+    pub(crate) async fn start(binary: &Path, directory: &Path, endpoints: &[(&str, &str)]) -> Self {
         let [listener, admin] = [(); 2].map(|()| free_port().expect("a free port"));
         let mut config = format!(
             "listeners:\n  - address: 127.0.0.1:{listener}\n    tenant: default\n\
@@ -53,9 +52,9 @@ impl Gateway {
             writeln!(config, "  - {{name: {name}, url: \"{url}\"}}").expect("a String takes all");
         }
         std::fs::write(directory.join("writegate.yml"), config).expect("the configuration is written");
-        let process = run(&binary, directory);
+        let process = run(binary, directory);
         let mut gateway = Self {
-            binary,
+            binary: binary.to_owned(),
             directory: directory.to_owned(),
             admin: format!("http://127.0.0.1:{admin}"),
             push_url: format!("http://127.0.0.1:{listener}/api/v1/write"),

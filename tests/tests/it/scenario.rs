@@ -2,11 +2,12 @@
 //! gateway ended both ways in between.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::gateway::{Gateway, unbalanced};
+use crate::gateway::{self, Gateway, unbalanced};
 use crate::http;
 use crate::peers::{Running, SENDERS, Sender, start_receivers, start_sender};
 use crate::samples::{Precision, Samples, metric};
@@ -49,14 +50,18 @@ pub(crate) struct Found {
 
 /// The run's findings; the first to ask runs it. `None` when a receiver is not installed.
 pub(crate) fn findings() -> Option<&'static Findings> {
-    static FINDINGS: OnceLock<Option<Findings>> = OnceLock::new();
+    static FINDINGS: OnceLock<Option<Option<Findings>>> = OnceLock::new();
     let run = || {
+        let binary = gateway::binary();
         let directory = tempfile::tempdir().expect("a directory");
-        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let limit = Duration::from_secs(undisturbed_scrapes() as u64) + WHOLE;
-        runtime.block_on(async { tokio::time::timeout(limit, run(directory.path())).await }).expect("ends in time")
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let run = async { tokio::time::timeout(limit, run(&binary, directory.path())).await };
+        runtime.block_on(run).expect("the scenario ends in time")
     };
-    FINDINGS.get_or_init(run).as_ref()
+    // A run that broke is not run again for the next claim.
+    let findings = FINDINGS.get_or_init(|| panic::catch_unwind(run).ok());
+    findings.as_ref().expect("the scenario broke off; the panic above says why").as_ref()
 }
 
 /// How long the senders push without a disturbance.
@@ -65,10 +70,11 @@ fn undisturbed_scrapes() -> usize {
     seconds.map_or(60, |seconds| seconds.parse().expect("WRITEGATE_E2E_SECONDS is a number of seconds"))
 }
 
-async fn run(directory: &Path) -> Option<Findings> {
+async fn run(binary: &Path, directory: &Path) -> Option<Findings> {
     let (prometheus, victoria) = start_receivers(directory).await?;
     let urls = [&prometheus, &victoria].map(|receiver| format!("{}/api/v1/write", receiver.base));
-    let mut gateway = Gateway::start(directory, &[("prometheus", &urls[0]), ("victoriametrics", &urls[1])]).await;
+    let mut gateway =
+        Gateway::start(binary, directory, &[("prometheus", &urls[0]), ("victoriametrics", &urls[1])]).await;
     let target = Target::start().await;
     let mut senders = Vec::new();
     for sender in SENDERS {
