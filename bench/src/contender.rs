@@ -14,6 +14,10 @@ use crate::Protocol;
 /// How long a start may take.
 const START_WITHIN: Duration = Duration::from_secs(30);
 
+/// A pause after it. Prometheus takes samples before its queues have started, never sends those, and does not tell when
+/// it is over.
+const SETTLE: Duration = Duration::from_secs(1);
+
 /// A gateway, and the way it is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Contender {
@@ -117,24 +121,9 @@ impl Contender {
         };
         let mut process = Process::start(program, &directory.join("log"))?;
         process.ready(&ready, START_WITHIN).await?;
-        if self == Self::PrometheusAgent {
-            await_queues(&process, endpoints.len()).await?;
-        }
+        tokio::time::sleep(SETTLE).await;
         Ok(Started { process, push_url: format!("http://{address}/api/v1/write"), data })
     }
-}
-
-/// Prometheus takes samples as soon as it is ready, and never sends those that are older than the start of a queue,
-/// which comes a little later: waits until every queue says that it has started.
-async fn await_queues(process: &Process, queues: usize) -> Result<()> {
-    let mut ticks = tokio::time::interval(Duration::from_millis(20));
-    let wait = async {
-        while process.log()?.matches("msg=\"Replaying WAL\"").count() < queues {
-            ticks.tick().await;
-        }
-        anyhow::Ok(())
-    };
-    tokio::time::timeout(START_WITHIN, wait).await.context("the Prometheus agent's queues do not start")?
 }
 
 /// The `remote_write` block, which Writegate and Prometheus share.

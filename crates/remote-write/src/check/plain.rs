@@ -15,16 +15,28 @@ use crate::wire::Reader;
 pub(super) fn labels_v1<'a>(series: &'a [u8], rules: &Rules) -> Option<(&'a [u8], &'a [u8])> {
     let mut order = Order::new(rules);
     let mut rest = series;
+    // Many labels are looked at at once; a length of 128 and more is no text, so a long label is looked at alone.
+    let mut unseen = series;
     while let [0x0a, ..] = rest {
         let Found { prefix, name, value, behind } = label(rest)?;
         order.take(prefix, name, value)?;
+        if rest.len() - behind.len() > SHORT_LABEL {
+            let (short, _) = unseen.split_at_checked(unseen.len() - rest.len())?;
+            if !(labels_are_utf8(short) && is_utf8(name) && is_utf8(value)) {
+                return None;
+            }
+            unseen = behind;
+        }
         rest = behind;
     }
     order.complete()?;
+    let (short, _) = unseen.split_at_checked(unseen.len() - rest.len())?;
     let (labels, rest) = series.split_at_checked(series.len() - rest.len())?;
-    // One look at all bytes; only lengths of 128 and more, or text beyond ASCII, need a second.
-    (labels.is_ascii() || labels_are_utf8(labels)).then_some((labels, rest))
+    labels_are_utf8(short).then_some((labels, rest))
 }
+
+/// The longest label, with its tag and length, all of whose lengths are below 128.
+const SHORT_LABEL: usize = 2 + 0x7f;
 
 /// A v1 label, the prefix of its name, and what is behind it.
 pub(super) struct Found<'a> {
@@ -69,6 +81,9 @@ fn field(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
 }
 
 fn labels_are_utf8(labels: &[u8]) -> bool {
+    if labels.is_ascii() {
+        return true;
+    }
     let mut rest = labels;
     while let Some(Found { name, value, behind, .. }) = label(rest) {
         if !is_utf8(name) || !is_utf8(value) {
