@@ -212,9 +212,11 @@ pub(crate) const REMOTE_WRITE: Section = Section {
         key("no_proxy", "text", "", "hosts reached without the proxy").later(),
         key("proxy_from_environment", "bool", "false", "the proxy that the environment names").later(),
         key("proxy_connect_header", "mapping of header to list", "", "headers of `CONNECT`").later(),
-        key("follow_redirects", "bool", "true", "follow 3xx answers"),
+        key("follow_redirects", "bool", "true", "follow 3xx answers")
+            .ignored("redirects are not followed in this version; a 3xx answer holds the endpoint"),
         key("enable_http2", "bool", "false", "offer HTTP/2"),
-        key("round_robin_dns", "bool", "false", "connect to a random one of the name's addresses"),
+        key("round_robin_dns", "bool", "false", "connect to a random one of the name's addresses")
+            .ignored("the resolver's order decides in this version"),
         key("write_relabel_configs", "list", "", "relabel rules").later(),
         key("send_exemplars", "bool", "true", "send exemplars (Prometheus: false)"),
         key("send_native_histograms", "bool", "true", "send native histograms (Prometheus: false)"),
@@ -227,7 +229,7 @@ pub(crate) const REMOTE_WRITE: Section = Section {
         key("queue_config", "mapping", "", "batches and backoff"),
         key("metadata_config", "mapping", "", "metadata"),
         key("failed_request_logging", "bool", "false", "Prometheus' log of failed requests")
-            .ignored("what an endpoint refuses is kept as a dead letter"),
+            .ignored("what an endpoint refuses is counted, and its words are in the ledger"),
         key("tenants", "list of patterns", "", "whose data goes here, with `*` as a wildcard; absent: all"),
         key("tenant_header", "header name", "", "send the tenant's id in this header"),
         key("tenant_label", "label name", "", "add the tenant's id as this label").later(),
@@ -256,7 +258,8 @@ pub(crate) const QUEUE: Section = Section {
 pub(crate) const METADATA: Section = Section {
     title: "remote_write[].metadata_config",
     keys: &[
-        key("send", "bool", "true", "send metadata"),
+        key("send", "bool", "true", "send metadata")
+            .ignored("metadata always goes to endpoints that get remote write 1.0 in this version"),
         key("send_interval", "duration", "", "").ignored(METADATA_IN_LOG),
         key("max_samples_per_send", "number", "", "").ignored(METADATA_IN_LOG),
     ],

@@ -28,6 +28,8 @@ use crate::tenant::Tenants;
 const TICK: Duration = Duration::from_millis(500);
 /// How often the configuration's files are looked at.
 const WATCH: Duration = Duration::from_secs(2);
+/// How long a shutdown waits for admin requests; one may be a reload that waits for an endpoint.
+const ADMIN_ENDS_WITHIN: Duration = Duration::from_secs(2);
 /// How long a shutdown waits for pushes that are being received; their senders send them again.
 const PUSHES_END_WITHIN: Duration = Duration::from_secs(10);
 /// How long a shutdown waits for requests to endpoints; what is in flight then is sent again at the next start.
@@ -192,6 +194,13 @@ impl Gateway {
         self.app.reload().await
     }
 
+    /// As [`Gateway::reload`], in the background; the result is logged and shown in metrics and the admin API.
+    pub fn reload_soon(&self) {
+        let app = Arc::clone(&self.app);
+        // The task ends by itself: a reload waits for nothing longer than an endpoint's timeout.
+        drop(tokio::spawn(async move { drop(app.reload().await) }));
+    }
+
     /// Ends in order: pushes in flight are finished and new ones refused, deliveries stop after the request they have
     /// in flight, cursors are synced, the admin server ends last.
     pub async fn shutdown(self) {
@@ -218,7 +227,7 @@ impl Gateway {
             Err(error) => tracing::error!(%error, "the log was not closed cleanly"),
         }
         self.admin_stop.cancel();
-        if let Err(error) = self.admin.await {
+        if let Ok(Err(error)) = tokio::time::timeout(ADMIN_ENDS_WITHIN, self.admin).await {
             tracing::error!(%error, "the admin server ended badly");
         }
     }
@@ -274,17 +283,17 @@ impl App {
     async fn try_reload(&self) -> Result<(), ReloadError> {
         let path = self.config_file.as_ref().ok_or(ReloadError::NoFile)?;
         let loaded = writegate_config::load(path).map_err(ReloadError::Invalid)?;
-        let (old, new) = (self.config.load_full(), loaded.config);
+        let (old, mut new) = (self.config.load_full(), loaded.config);
+        // The log cannot move while it is in use; `--data` may have put it elsewhere than the file says.
+        new.log.path.clone_from(&old.log.path);
         let diff = writegate_config::diff(&old, &new);
         for key in &diff.restart_needed {
             tracing::warn!(key, "this key's new value takes effect at the next start");
         }
         // What can fail comes first, so that a failure leaves everything as it was.
+        let log_limits = retention::limits(&new.log).map_err(StartError::FileSystem)?;
         self.listen(&new).await?;
-        if diff.log {
-            let limits = retention::limits(&new.log).map_err(StartError::FileSystem)?;
-            self.store.set_limits(limits);
-        }
+        self.store.set_limits(log_limits);
         if diff.limits {
             let stats = Arc::clone(&self.push_stats);
             let gate = Gate::new(Arc::clone(&self.tenants), new.limits, stats, Arc::clone(&self.closing));
@@ -369,7 +378,10 @@ impl App {
             if seen != known {
                 tracing::info!("a file of the configuration changed");
                 // The result is logged and shown; the next change is another chance.
-                drop(self.reload().await);
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    _ = self.reload() => {}
+                }
                 known = fingerprints(&main, &self.config.load().watched_files);
             }
         }

@@ -9,7 +9,7 @@ mod outcome;
 mod send;
 mod task;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -50,6 +50,8 @@ struct State {
     /// By tenant and endpoint name; rows of removed endpoints stay.
     rows: BTreeMap<(String, String), Arc<Row>>,
     running: BTreeMap<(String, String), Running>,
+    /// Being stopped: to be started again only when that is done, or a series could overtake itself.
+    stopping: BTreeSet<(String, String)>,
 }
 
 #[derive(Debug)]
@@ -78,9 +80,9 @@ impl Deliveries {
     /// Changes the set of endpoints. Deliveries to those that went or changed are stopped first, each after the request
     /// it has in flight; those that are new or changed are started by the next [`Deliveries::start`].
     pub(crate) async fn configure(&self, configs: &[writegate_config::Endpoint]) {
-        let _changing = self.changing.lock().await;
         let unchanged = |endpoint: &Arc<Endpoint>| configs.contains(&endpoint.config);
-        let to_stop: Vec<Running> = {
+        let to_stop: Vec<((String, String), Running)> = {
+            let _changing = self.changing.lock().await;
             let mut state = self.lock();
             let gone: Vec<String> = state
                 .endpoints
@@ -89,22 +91,28 @@ impl Deliveries {
                 .map(|endpoint| endpoint.config.name.clone())
                 .collect();
             let keys: Vec<_> = state.running.keys().filter(|(_, endpoint)| gone.contains(endpoint)).cloned().collect();
-            keys.iter().filter_map(|key| state.running.remove(key)).collect()
+            let to_stop: Vec<_> =
+                keys.into_iter().filter_map(|key| state.running.remove(&key).map(|running| (key, running))).collect();
+            state.stopping.extend(to_stop.iter().map(|(key, _)| key.clone()));
+            let endpoints = configs
+                .iter()
+                .map(|config| match state.endpoints.iter().find(|endpoint| endpoint.config.name == config.name) {
+                    Some(endpoint) if endpoint.config == *config => Arc::clone(endpoint),
+                    Some(endpoint) => Arc::new(endpoint.reconfigured(config.clone())),
+                    None => Arc::new(Endpoint::new(config.clone())),
+                })
+                .collect();
+            state.endpoints = endpoints;
+            to_stop
         };
-        stop_all(to_stop).await;
-        let mut state = self.lock();
-        let endpoints = configs
-            .iter()
-            .map(|config| match state.endpoints.iter().find(|endpoint| endpoint.config.name == config.name) {
-                Some(endpoint) if endpoint.config == *config => Arc::clone(endpoint),
-                Some(endpoint) => Arc::new(endpoint.reconfigured(config.clone())),
-                None => Arc::new(Endpoint::new(config.clone())),
-            })
-            .collect();
-        state.endpoints = endpoints;
-        drop(state);
         let births = configs.iter().map(|config| (config.name.clone(), config.tenants.clone())).collect();
         self.tenants.set_cradle(births);
+        let (keys, running): (Vec<_>, Vec<_>) = to_stop.into_iter().unzip();
+        stop_all(running).await;
+        let mut state = self.lock();
+        for key in keys {
+            state.stopping.remove(&key);
+        }
     }
 
     /// Starts what should run and does not: called after the endpoints changed and when a tenant was born. Detaches the
@@ -121,9 +129,11 @@ impl Deliveries {
         let endpoints = self.endpoints();
         for endpoint in endpoints.iter().filter(|endpoint| endpoint.config.takes(tenant.name.as_str())) {
             let key = (tenant.name.to_string(), endpoint.config.name.clone());
-            if self.lock().running.contains_key(&key) {
+            let state = self.lock();
+            if state.running.contains_key(&key) || state.stopping.contains(&key) {
                 continue;
             }
+            drop(state);
             match row(tenant, endpoint, now_ms) {
                 Ok(row) => self.spawn(key, tenant, endpoint, row),
                 Err(error) => endpoint.report(&format!("its cursor cannot be opened: {}", Chain(&error))),

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use remote_write::Counts;
 use segment_log::{CursorError, Log, OpenLogError, Position, Start, Store};
 use tokio::sync::watch;
 pub(crate) use writegate_config::TenantName;
@@ -21,8 +22,7 @@ pub(crate) struct Tenant {
     pub(crate) head: watch::Receiver<Position>,
     /// What requests held, whatever became of them.
     pub(crate) received: CountsCounter,
-    /// What became durable.
-    pub(crate) accepted: CountsCounter,
+    accepted: CountsCounter,
     refused: [CountsCounter; Reason::ALL.len()],
     highest_timestamp_ms: AtomicI64,
 }
@@ -49,8 +49,17 @@ impl Tenant {
         &self.refused[reason as usize]
     }
 
-    pub(crate) fn saw_timestamp(&self, timestamp_ms: i64) {
-        self.highest_timestamp_ms.fetch_max(timestamp_ms, Ordering::Relaxed);
+    /// Counts what became durable.
+    pub(crate) fn accepted(&self, counts: Counts, highest_timestamp_ms: Option<i64>) {
+        self.accepted.add(counts);
+        if let Some(timestamp_ms) = highest_timestamp_ms {
+            self.highest_timestamp_ms.fetch_max(timestamp_ms, Ordering::Relaxed);
+        }
+    }
+
+    /// What became durable.
+    pub(crate) fn accepted_counts(&self) -> Counts {
+        self.accepted.get()
     }
 
     /// The highest accepted sample timestamp in milliseconds, if any sample was accepted.

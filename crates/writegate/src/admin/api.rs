@@ -53,7 +53,7 @@ pub(super) fn status(app: &App) -> String {
         .map(|tenant| TenantStatus {
             tenant: tenant.name.to_string(),
             received_samples: tenant.received.get().samples,
-            accepted_samples: tenant.accepted.get().samples,
+            accepted_samples: tenant.accepted_counts().samples,
             refused_samples: crate::ingest::Reason::ALL
                 .iter()
                 .map(|reason| tenant.refused(*reason).get().samples)

@@ -92,7 +92,7 @@ fn ingest(page: &mut Page, app: &App) {
         });
     };
     per_tenant("writegate_received_{}_total", "Received {}, whatever became of them.", &|tenant| tenant.received.get());
-    per_tenant("writegate_accepted_{}_total", "Durable {}.", &|tenant| tenant.accepted.get());
+    per_tenant("writegate_accepted_{}_total", "Durable {}.", &|tenant| tenant.accepted_counts());
     families(page, "writegate_refused_{}_total", Kind::Counter, "Refused {}, by reason.", |page, index| {
         for tenant in &tenants {
             for reason in Reason::ALL {
@@ -101,7 +101,7 @@ fn ingest(page: &mut Page, app: &App) {
             }
         }
     });
-    let accepted = tenants.iter().fold(Counts::default(), |sum, tenant| sum + tenant.accepted.get());
+    let accepted = tenants.iter().fold(Counts::default(), |sum, tenant| sum + tenant.accepted_counts());
     families(
         page,
         "prometheus_remote_storage_{}_in_total",

@@ -36,6 +36,7 @@ async fn serve(config: Config, config_file: Option<PathBuf>) -> anyhow::Result<E
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
+    raise_file_limit();
     let endpoints = config.endpoints.len();
     let data = config.log.path.clone();
     let gateway = Gateway::start(config, config_file).await.context("writegate cannot start")?;
@@ -53,10 +54,7 @@ async fn serve(config: Config, config_file: Option<PathBuf>) -> anyhow::Result<E
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hang_up.recv() => {
-                // The result is logged and shown in metrics and the admin API.
-                drop(gateway.reload().await);
-            }
+            _ = hang_up.recv() => gateway.reload_soon(),
         }
     }
     tracing::info!("shutting down; once more to end at once");
@@ -67,5 +65,15 @@ async fn serve(config: Config, config_file: Option<PathBuf>) -> anyhow::Result<E
         }
         _ = terminate.recv() => Ok(ExitCode::FAILURE),
         _ = interrupt.recv() => Ok(ExitCode::FAILURE),
+    }
+}
+
+/// Takes as many file descriptors as the system allows: each sender's connection is one.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files could not be raised (ulimit -n)");
     }
 }

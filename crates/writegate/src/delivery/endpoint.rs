@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
-use remote_write::{Compression, Counts, Protocol};
+use remote_write::{Compression, Protocol};
 use tokio::sync::Semaphore;
 use writegate_config::{CompressionChoice, ProtocolChoice};
 
-use super::form::Target;
+use super::form::{Payload, Target};
 use super::send::Client;
 use crate::counters::{BATCH_SECONDS, CountsCounter, Histogram};
 
@@ -82,11 +82,12 @@ impl Default for EndpointStats {
 }
 
 impl EndpointStats {
-    pub(super) fn attempt(&self, counts: Counts, bytes: usize, attempt: u32) {
-        self.sent.add(counts);
-        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    pub(super) fn attempt(&self, payload: &Payload, attempt: u32) {
+        self.sent.add(payload.counts);
+        self.metadata.fetch_add(u64::from(payload.families), Ordering::Relaxed);
+        self.bytes.fetch_add(payload.len() as u64, Ordering::Relaxed);
         if attempt > 0 {
-            self.retried.add(counts);
+            self.retried.add(payload.counts);
         }
     }
 
@@ -168,6 +169,8 @@ impl Endpoint {
         }
         let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
         if learned.is_some_and(|learned| learned.only == refused && learned.at.elapsed() < LEARNED_FOR) {
+            // It refused both: what was learned is worth nothing.
+            *learned = None;
             return false;
         }
         *learned = Some(Learned { only, at: Instant::now() });

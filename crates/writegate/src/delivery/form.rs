@@ -31,6 +31,8 @@ pub(super) struct Payload {
     pub(super) compression: Compression,
     /// What it carries.
     pub(super) counts: Counts,
+    /// Metric families it describes.
+    pub(super) families: u32,
 }
 
 impl Payload {
@@ -46,6 +48,7 @@ pub(super) struct Formed {
     /// One compressed block; empty if nothing of the record can be sent.
     block: Bytes,
     decoded_bytes: u64,
+    families: u32,
     pub(super) kept: Counts,
     /// What the form cannot carry.
     pub(super) untranslatable: Counts,
@@ -159,7 +162,8 @@ fn merge(formed: &[Formed], target: Target, records: &[(Arc<Record>, Meta)]) -> 
             vec![merged.map_err(|why| at(records, why))?]
         }
     };
-    Ok(Some(Payload { chunks, protocol: target.protocol, compression: target.compression, counts }))
+    let families = blocks.iter().map(|formed| formed.families).sum();
+    Ok(Some(Payload { chunks, protocol: target.protocol, compression: target.compression, counts, families }))
 }
 
 fn at(records: &[(Arc<Record>, Meta)], why: String) -> FormError {
@@ -188,18 +192,18 @@ impl Workspace {
     }
 
     /// Puts the record in the target's protocol into `self.formed`.
-    fn translate(&mut self, record: &Record, meta: &Meta, target: Target) -> Result<(Counts, Counts), FormError> {
+    fn translate(&mut self, record: &Record, meta: &Meta, target: Target) -> Result<(Counts, Counts, u32), FormError> {
         self.decompress(record, meta)?;
         let counts = record::counts(record);
         if !translate::needs_forming(meta.protocol, counts, &target.form()) {
             std::mem::swap(&mut self.decoded, &mut self.formed);
-            return Ok((counts, Counts::default()));
+            return Ok((counts, Counts::default(), meta.families));
         }
         let formed = self
             .translator
             .form(meta.protocol, &self.decoded, &target.form(), &mut self.formed)
             .map_err(|error| FormError { position: record.position, why: error.to_string() })?;
-        Ok((formed.kept, counts - formed.kept))
+        Ok((formed.kept, counts - formed.kept, formed.families))
     }
 
     /// Compresses `self.formed` into `self.compressed`.
@@ -210,13 +214,13 @@ impl Workspace {
     }
 
     fn form(&mut self, record: &Record, meta: &Meta, target: Target) -> Result<Formed, FormError> {
-        let (kept, untranslatable) = self.translate(record, meta, target)?;
+        let (kept, untranslatable, families) = self.translate(record, meta, target)?;
         if self.formed.is_empty() {
-            return Ok(Formed { block: Bytes::new(), decoded_bytes: 0, kept, untranslatable });
+            return Ok(Formed { block: Bytes::new(), decoded_bytes: 0, families: 0, kept, untranslatable });
         }
         self.compress(target, record.position)?;
         let block = Bytes::copy_from_slice(&self.compressed);
-        Ok(Formed { block, decoded_bytes: self.formed.len() as u64, kept, untranslatable })
+        Ok(Formed { block, decoded_bytes: self.formed.len() as u64, families, kept, untranslatable })
     }
 
     fn merge_v2(&mut self, blocks: &[&Formed], compression: Compression) -> Result<Bytes, String> {
@@ -243,7 +247,7 @@ impl Workspace {
         target: Target,
         limits: BatchLimits,
     ) -> Result<(Vec<Payload>, Formed), FormError> {
-        let (kept, untranslatable) = self.translate(record, meta, target)?;
+        let (kept, untranslatable, families) = self.translate(record, meta, target)?;
         let max_bytes = usize::try_from(limits.decoded_bytes).unwrap_or(usize::MAX);
         let parts = split::split(target.protocol, &self.formed, limits.samples, max_bytes)
             .map_err(|error| FormError { position: record.position, why: error.to_string() })?;
@@ -257,9 +261,11 @@ impl Workspace {
                 protocol: target.protocol,
                 compression: target.compression,
                 counts: part.counts,
+                // The first part has them all.
+                families: if payloads.is_empty() { families } else { 0 },
             });
         }
-        Ok((payloads, Formed { block: Bytes::new(), decoded_bytes, kept, untranslatable }))
+        Ok((payloads, Formed { block: Bytes::new(), decoded_bytes, families, kept, untranslatable }))
     }
 }
 
@@ -288,7 +294,8 @@ impl FormCache {
         if target.takes_unchanged(meta, counts) {
             let untranslatable = Counts::default();
             let decoded_bytes = u64::from(meta.decoded_bytes);
-            return Ok(Formed { block: record.body.clone(), decoded_bytes, kept: counts, untranslatable });
+            let families = meta.families;
+            return Ok(Formed { block: record.body.clone(), decoded_bytes, families, kept: counts, untranslatable });
         }
         let key = Key { log, position: record.position, target };
         if let Some(formed) = self.find(key) {

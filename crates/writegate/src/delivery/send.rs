@@ -24,6 +24,8 @@ use crate::tenant::TenantName;
 
 /// What is kept of an endpoint's words; the rest, however long, is not read.
 const ANSWER_BYTES: usize = 1024;
+/// And how long its words are waited for, once its status is there.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// Sends to one endpoint over kept-alive connections.
 #[derive(Clone, Debug)]
@@ -76,16 +78,16 @@ impl Client {
             Ok(request) => request,
             Err(error) => return failed(format!("the request could not be made: {}", Chain(&error))),
         };
-        let exchange = async {
-            let response = self.http.request(request).await?;
-            let (head, body) = response.into_parts();
-            let words = first_words(body).await;
-            Ok::<_, legacy::Error>((head, words))
-        };
-        match tokio::time::timeout(endpoint.remote_timeout, exchange).await {
-            Ok(Ok((head, words))) => {
-                let outcome =
-                    outcome::classify(payload.protocol, payload.counts, head.status, &head.headers, SystemTime::now());
+        match tokio::time::timeout(endpoint.remote_timeout, self.http.request(request)).await {
+            Ok(Ok(response)) => {
+                let (head, body) = response.into_parts();
+                let words = first_words(body).await;
+                let outcome = match head.status {
+                    StatusCode::TOO_MANY_REQUESTS if !endpoint.queue.retry_on_http_429 => Outcome::Refused,
+                    status => {
+                        outcome::classify(payload.protocol, payload.counts, status, &head.headers, SystemTime::now())
+                    }
+                };
                 let text = format!("{}: {words}", head.status);
                 Answer { outcome, status: Some(head.status), text }
             }
@@ -192,11 +194,16 @@ fn sensitive(name: &str, text: &str) -> Result<HeaderValue, PrepareError> {
     Ok(value)
 }
 
-/// The start of an answer's body as one line. An endless body is cut off, and its connection with it.
+/// The start of an answer's body as one line. The status has decided already, so a body that is endless or does not come
+/// is cut off, and its connection with it.
 async fn first_words(mut body: Incoming) -> String {
     let mut words: Vec<u8> = Vec::new();
+    let deadline = tokio::time::Instant::now() + ANSWER_WITHIN;
     while words.len() < ANSWER_BYTES {
-        match body.frame().await {
+        let Ok(frame) = tokio::time::timeout_at(deadline, body.frame()).await else {
+            break;
+        };
+        match frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
                     words.extend_from_slice(&data[..data.len().min(ANSWER_BYTES - words.len())]);

@@ -235,7 +235,7 @@ impl Delivery {
 
     async fn attempt(&self, payload: &Payload, attempt: u32) -> Answer {
         let stats = &self.endpoint.stats;
-        stats.attempt(payload.counts, payload.len(), attempt);
+        stats.attempt(payload, attempt);
         stats.in_flight.fetch_add(1, Ordering::Relaxed);
         let started = Instant::now();
         let answer = self.endpoint.client.send(&self.endpoint.config, &self.tenant.name, payload, attempt).await;

@@ -71,6 +71,8 @@ pub(super) struct BodyLimits {
     pub(super) bytes: u64,
     /// For the whole body.
     pub(super) time: Duration,
+    /// The sender waits for `100 Continue` before it sends the body (RFC 9110 §10.1.1).
+    pub(super) expects_continue: bool,
 }
 
 /// Reads the whole body. The reservation lasts until the caller drops it.
@@ -84,7 +86,13 @@ pub(super) async fn collect(
     in_flight: &InFlight,
 ) -> Result<(Bytes, Reservation), BodyError> {
     let deadline = Instant::now() + limits.time;
-    let result = match timeout_at(deadline, read(&mut body, limits.bytes, in_flight)).await {
+    if let Some(bytes) = body.size_hint().exact().filter(|&bytes| limits.are_under(bytes))
+        && limits.expects_continue
+    {
+        // Reading on would ask for the body only to throw it away.
+        return Err(BodyError::TooLarge { seen: Some(bytes) });
+    }
+    let result = match timeout_at(deadline, read(&mut body, limits, in_flight)).await {
         Ok(result) => result,
         Err(_elapsed) => return Err(BodyError::Slow),
     };
@@ -98,26 +106,39 @@ pub(super) async fn collect(
     result
 }
 
-async fn read(body: &mut Incoming, limit: u64, in_flight: &InFlight) -> Result<(Bytes, Reservation), BodyError> {
+impl BodyLimits {
+    const fn are_under(&self, bytes: u64) -> bool {
+        self.bytes > 0 && bytes > self.bytes
+    }
+}
+
+/// A body of up to this size is reserved as a whole; what a larger one declares counts when it comes, or a few senders
+/// that declare much and send nothing would keep everybody else out.
+const RESERVED_AT_ONCE: u64 = 256 * 1024;
+
+async fn read(
+    body: &mut Incoming,
+    limits: BodyLimits,
+    in_flight: &InFlight,
+) -> Result<(Bytes, Reservation), BodyError> {
     let declared = body.size_hint().exact();
-    let over = |bytes: u64| limit > 0 && bytes > limit;
-    if let Some(bytes) = declared.filter(|&bytes| over(bytes)) {
+    if let Some(bytes) = declared.filter(|&bytes| limits.are_under(bytes)) {
         return Err(BodyError::TooLarge { seen: Some(bytes) });
     }
-    let mut reservation = in_flight.reserve(declared.unwrap_or(0)).ok_or(BodyError::Busy)?;
-    let mut reserved = declared.unwrap_or(0);
+    let mut reserved = declared.unwrap_or(0).min(RESERVED_AT_ONCE);
+    let mut reservation = in_flight.reserve(reserved).ok_or(BodyError::Busy)?;
     let mut collected = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(BodyError::Broken)?.into_data() else {
             continue; // Trailers say nothing that matters here.
         };
         let total = (collected.len() + data.len()) as u64;
-        if over(total) {
+        if limits.are_under(total) {
             return Err(BodyError::TooLarge { seen: None });
         }
         if total > reserved {
-            // A chunked body: reserve as it grows, doubling like the buffer does.
-            let more = total.max(64 * 1024);
+            // Reserve as it grows, doubling like the buffer does.
+            let more = total.max(RESERVED_AT_ONCE);
             reservation.merge(in_flight.reserve(more).ok_or(BodyError::Busy)?);
             reserved += more;
         }
@@ -125,8 +146,8 @@ async fn read(body: &mut Incoming, limit: u64, in_flight: &InFlight) -> Result<(
             if body.is_end_stream() {
                 return Ok((data, reservation)); // One frame: no copy at all.
             }
-            // The declared size is within the limit and reserved: one allocation.
-            collected.reserve(usize::try_from(declared.unwrap_or(total * 2)).unwrap_or(data.len()));
+            let expected = declared.unwrap_or(total * 2).clamp(total, total.max(RESERVED_AT_ONCE));
+            collected.reserve(usize::try_from(expected).unwrap_or(data.len()));
         }
         collected.extend_from_slice(&data);
     }

@@ -61,6 +61,8 @@ pub(super) struct Watched<S> {
     /// How many requests had begun when the present wait started.
     begun: usize,
     timer: Pin<Box<Sleep>>,
+    /// Runs while the peer does not take what is written to it.
+    blocked: Option<Pin<Box<Sleep>>>,
 }
 
 /// What the next bytes are expected to be.
@@ -81,7 +83,7 @@ impl<S> Watched<S> {
     pub(super) fn new(stream: S, serving: Serving, header: Duration, idle: Duration) -> Self {
         // A new connection owes its first header at once.
         let timer = Box::pin(sleep_until(Instant::now() + header));
-        Self { stream, serving, header, idle, waiting: Waiting::Header, begun: 0, timer }
+        Self { stream, serving, header, idle, waiting: Waiting::Header, begun: 0, timer, blocked: None }
     }
 
     fn arm(&mut self, waiting: Waiting) {
@@ -97,6 +99,20 @@ impl<S> Watched<S> {
             Waiting::Frames => self.arm(Waiting::Frames),
             Waiting::Header => {}
         }
+    }
+}
+
+impl<S> Watched<S> {
+    /// Passes on what a write came to; a peer that takes nothing for as long as a header may take is cut off.
+    fn written<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if result.is_ready() {
+            self.blocked = None;
+            return result;
+        }
+        let header = self.header;
+        let blocked = self.blocked.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + header)));
+        ready!(blocked.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer did not take its answers")))
     }
 }
 
@@ -126,11 +142,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let result = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.written(cx, result)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let result = Pin::new(&mut self.stream).poll_flush(cx);
+        self.written(cx, result)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -142,7 +160,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.written(cx, result)
     }
 
     fn is_write_vectored(&self) -> bool {

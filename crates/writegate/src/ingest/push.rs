@@ -102,7 +102,7 @@ async fn receive(
         return Err(Refusal::Method.into());
     }
     let reading = reading(gate, listener, parts)?;
-    let (body, _reservation) = read_body(gate, listener, incoming).await?;
+    let (body, reservation) = read_body(gate, listener, parts, incoming).await?;
     let deadline = Deadline::now() + DURABLE_WITHIN;
     let vm_protocol = reading.compression == Compression::Zstd
         || parts.headers.contains_key("x-victoriametrics-remote-write-version");
@@ -115,18 +115,10 @@ async fn receive(
     .await
     .map_err(|_elapsed| Refusal::Slow)??;
     tenant.received.add(examined.received);
-    if let Err(refusal) = store(&tenant, &examined, deadline).await {
-        let reason = refusal.reason().unwrap_or(Reason::Full);
-        tenant.refused(reason).add(examined.received);
-        return Err(refusal.into());
-    }
     for (reason, counts) in &examined.refused {
         tenant.refused(*reason).add(*counts);
     }
-    tenant.accepted.add(examined.accepted);
-    if let Some(timestamp) = examined.highest_timestamp {
-        tenant.saw_timestamp(timestamp);
-    }
+    store(&tenant, &examined, reservation, deadline).await?;
     Ok(answer(gate, protocol, vm_protocol, &examined))
 }
 
@@ -171,9 +163,14 @@ fn reading(gate: &Gate, listener: &Listener, parts: &Parts) -> Result<Reading, R
 async fn read_body(
     gate: &Gate,
     listener: &Listener,
+    parts: &Parts,
     incoming: Incoming,
 ) -> Result<(Bytes, body::Reservation), Failure> {
-    let limits = BodyLimits { bytes: gate.limits.request_bytes, time: listener.timeouts.body };
+    let limits = BodyLimits {
+        bytes: gate.limits.request_bytes,
+        time: listener.timeouts.body,
+        expects_continue: parts.headers.contains_key(http::header::EXPECT),
+    };
     body::collect(incoming, limits, &gate.in_flight).await.map_err(|error| match error {
         BodyError::Slow => Failure::Cut(Cut),
         BodyError::Busy => Refusal::Busy.into(),
@@ -214,16 +211,29 @@ async fn find_or_create(gate: &Gate, name: TenantName) -> Result<Arc<Tenant>, Re
     }
 }
 
-/// Appends and waits until the record is on disk.
-async fn store(tenant: &Tenant, examined: &Examined, deadline: Deadline) -> Result<(), Refusal> {
+/// Appends and waits until the record is on disk. What became of it is counted when that is known, which may be after
+/// the sender is gone or was told that it takes too long.
+async fn store(
+    tenant: &Arc<Tenant>,
+    examined: &Examined,
+    reservation: body::Reservation,
+    deadline: Deadline,
+) -> Result<(), Refusal> {
     let Some((meta, body)) = examined.stored.clone() else {
         return Ok(());
     };
     let entry = Entry { received_ms: crate::clock::now_ms(), counts: record::to_array(examined.accepted), meta, body };
     let (done, durable) = oneshot::channel();
+    let (counted, accepted, highest) = (Arc::clone(tenant), examined.accepted, examined.highest_timestamp);
     tenant.log.append(
         entry,
         Box::new(move |result| {
+            // Until here the log held the body, also if the sender was told long ago that it takes too long.
+            drop(reservation);
+            match &result {
+                Ok(_position) => counted.accepted(accepted, highest),
+                Err(error) => counted.refused(refuse_append(error).reason().unwrap_or(Reason::Full)).add(accepted),
+            }
             // A sender that is gone does not read the answer; the record stays accepted.
             drop(done.send(result));
         }),

@@ -41,26 +41,31 @@ pub(super) fn tenant_of(listener: &Listener, request: &Parts, path: PathTenant<'
 
 fn named_by(source: &TenantSource, request: &Parts, path: PathTenant<'_>) -> Result<Option<TenantName>, Refusal> {
     match source {
-        TenantSource::Host(pattern) => host(request).and_then(|host| pattern.tenant_of(host)).map(name).transpose(),
+        // Hosts are compared without case (RFC 9110 §4.2.3), so the tenant in one is taken in lower case.
+        TenantSource::Host(pattern) => {
+            let host = host(request)?;
+            host.and_then(|host| pattern.tenant_of(host)).map(|tenant| name(&tenant.to_ascii_lowercase())).transpose()
+        }
         TenantSource::Header(header) => single_header(&request.headers, header)?.map(name).transpose(),
         TenantSource::Path => path_tenant(path),
         TenantSource::VmHeaders => {
             let project = single_header(&request.headers, "projectid")?;
-            let Some(account) = single_header(&request.headers, "accountid")? else {
-                return Ok(None);
-            };
-            account_tenant(account, project).map(Some)
+            match (single_header(&request.headers, "accountid")?, project) {
+                (None, None) => Ok(None),
+                (None, Some(_)) => Err(Refusal::TenantName("a ProjectID without an AccountID".to_owned())),
+                (Some(account), project) => account_tenant(account, project).map(Some),
+            }
         }
     }
 }
 
 /// The host as the client wrote it, without the port (HTTP/2 has it in the request's URI).
-fn host(request: &Parts) -> Option<&str> {
+fn host(request: &Parts) -> Result<Option<&str>, Refusal> {
     if let Some(host) = request.uri.host() {
-        return Some(host);
+        return Ok(Some(host));
     }
-    let host = request.headers.get(http::header::HOST)?.to_str().ok()?;
-    Some(host.rsplit_once(':').map_or(host, |(name, port)| if port.contains(']') { host } else { name }))
+    let host = single_header(&request.headers, http::header::HOST.as_str())?;
+    Ok(host.map(|host| host.rsplit_once(':').map_or(host, |(name, port)| if port.contains(']') { host } else { name })))
 }
 
 /// A header that names a tenant must come once: with two, it depends on the reader which one counts.
@@ -140,7 +145,7 @@ mod tests {
         assert_eq!(check(&[header()], &[], PathTenant::None), Ok("default".into()));
         assert_eq!(check(&[TenantSource::Path], &[], PathTenant::Name("team-b")), Ok("team-b".into()));
         let pattern = HostPattern { prefix: "cortex.".into(), suffix: ".example.org".into() };
-        let host = ("host", "cortex.team-c.example.org:9009");
+        let host = ("host", "cortex.TEAM-c.example.org:9009");
         assert_eq!(check(&[TenantSource::Host(pattern)], &[host], PathTenant::None), Ok("team-c".into()));
         let vm = [("accountid", "12"), ("projectid", "0")];
         assert_eq!(check(&[TenantSource::VmHeaders], &vm, PathTenant::None), Ok("12".into()));
@@ -168,6 +173,10 @@ mod tests {
         for bad in ["", "x", "-1", "4294967296", "1:x", "1:2:3"] {
             assert_eq!(check(&[TenantSource::Path], &[], PathTenant::Account(bad)), Err(400), "{bad:?}");
         }
+        assert_eq!(check(&[TenantSource::VmHeaders], &[("projectid", "1")], PathTenant::None), Err(400));
+        let pattern = HostPattern { prefix: "cortex.".into(), suffix: ".example.org".into() };
+        let hosts = [("host", "cortex.a.example.org"), ("host", "cortex.b.example.org")];
+        assert_eq!(check(&[TenantSource::Host(pattern)], &hosts, PathTenant::None), Err(400));
         let twice = [ORG, ("x-scope-orgid", "team-b")];
         assert_eq!(check(&[header()], &twice, PathTenant::None), Err(400));
     }
