@@ -172,7 +172,9 @@ pub(crate) fn enforce_total(shared: &Shared, logs: &[Arc<Log>]) -> Result<(), Io
     let limits = shared.limits();
     let free = shared.storage.free_space(&shared.root).at("measure the free space of", &shared.root)?;
     let total = shared.bytes.load(Ordering::Relaxed);
-    let mut over = total.saturating_sub(limits.max_total).max(limits.min_free.saturating_sub(free));
+    // Without any space nothing could be appended, nor anything old give way to what is new.
+    let min_free = limits.min_free.max(shared.segment_bytes.start().saturating_mul(4));
+    let mut over = total.saturating_sub(limits.max_total).max(min_free.saturating_sub(free));
     if over > 0 {
         over = logs.iter().fold(over, |over, log| over.saturating_sub(drop_prepared(log)));
     }

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use crate::cursor_files::CursorFiles;
 use crate::cursors::{Cursors, Mark};
-use crate::format::{NAME_FILE, TEMPORARY};
+use crate::format::{NAME_FILE, TEMPORARY, parse_segment_name};
 use crate::log::{Log, Prepared, State, lock};
 use crate::names::{self, DirName};
 use crate::ranges::Ranges;
@@ -155,7 +155,15 @@ impl Store {
                 report.unreadable.push(dir);
                 continue;
             };
-            let recovered = recover(&shared.storage, &dir, &name)?;
+            let recovered = match recover(&shared.storage, &dir, &name) {
+                // Its birth ended half-way for want of space, and there is none still: it holds nothing, and must not
+                // keep the others from being opened. Its next append finishes the birth.
+                Err(OpenError::Io(failure)) if failure.is_no_space() && is_unused(shared.storage.as_ref(), &dir) => {
+                    report.unreadable.push(dir);
+                    continue;
+                }
+                recovered => recovered?,
+            };
             report.logs.push(recovered.report.clone());
             logs.insert(name.clone(), adopt(&shared, logs.len(), name, dir, recovered));
         }
@@ -405,12 +413,12 @@ fn create(shared: &Arc<Shared>, name: &str, number: usize) -> Result<Arc<Log>, I
         DirName::Prefix(prefix) => tenants.join(free_name(storage, &tenants, &prefix)?),
     };
     storage.create_dir(&dir).at("create", &dir)?;
-    if names::decode(&dir.file_name().unwrap_or_default().to_string_lossy()).is_none() {
-        write_name(storage, &dir, name)?;
-    }
-    let mut cursors = Cursors::new(CursorFiles::new(Arc::clone(&shared.storage), &dir), None);
-    cursors.create()?;
-    storage.sync_dir(&dir).at("sync", &dir)?;
+    let cursors = give_birth(shared, &dir, name).inspect_err(|_failure| {
+        // What a full disk let it write is given back; what cannot be removed is found and finished later.
+        for entry in storage.list(&dir).unwrap_or_default() {
+            storage.remove(&dir.join(entry.name)).unwrap_or_default();
+        }
+    })?;
     storage.sync_dir(&tenants).at("sync", &tenants)?;
     let recovered = Recovered {
         segments: std::collections::VecDeque::new(),
@@ -420,6 +428,23 @@ fn create(shared: &Arc<Shared>, name: &str, number: usize) -> Result<Arc<Log>, I
         report: LogRecovery::default(),
     };
     Ok(adopt(shared, number, name.to_owned(), dir, recovered))
+}
+
+/// Whether a log's directory has no segment.
+fn is_unused(storage: &dyn Storage, dir: &Path) -> bool {
+    storage.list(dir).is_ok_and(|entries| entries.iter().all(|entry| parse_segment_name(&entry.name).is_none()))
+}
+
+/// Writes what a log needs before its first record.
+fn give_birth(shared: &Arc<Shared>, dir: &Path, name: &str) -> Result<Cursors, IoFailure> {
+    let storage = shared.storage.as_ref();
+    if names::decode(&dir.file_name().unwrap_or_default().to_string_lossy()).is_none() {
+        write_name(storage, dir, name)?;
+    }
+    let mut cursors = Cursors::new(CursorFiles::new(Arc::clone(&shared.storage), dir), None);
+    cursors.create()?;
+    storage.sync_dir(dir).at("sync", dir)?;
+    Ok(cursors)
 }
 
 fn free_name(storage: &dyn Storage, tenants: &Path, prefix: &str) -> Result<String, IoFailure> {

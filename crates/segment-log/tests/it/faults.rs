@@ -152,3 +152,38 @@ fn a_failed_settle_changes_nothing_and_the_next_succeeds() {
         assert_eq!(rig.log().find_cursor("c").unwrap().low(), 2, "{operation:?}");
     }
 }
+
+#[test]
+fn a_log_that_a_full_disk_did_not_let_be_born_keeps_no_other_from_being_opened() {
+    let mut rig = Rig::new(options());
+    let log = rig.log();
+    append(&log, 0, "kept");
+    drop(log);
+    // Room for one of the new log's cursor files and a half.
+    rig.storage.set_capacity(Some(rig.storage.used() + 96 * 1024));
+    assert!(rig.store().log("newborn").is_err());
+    rig.kill();
+    assert_eq!(positions(&rig.log()), [0]);
+    rig.storage.set_capacity(None);
+    rig.kill();
+    let newborn = rig.store().log("newborn").unwrap();
+    assert_eq!(append(&newborn, 0, "first"), 0);
+}
+
+#[test]
+fn a_full_disk_without_a_reserve_lets_the_oldest_go_instead_of_refusing_for_ever() {
+    let rig = Rig::new(options());
+    let log = rig.log();
+    let cursor = log.cursor("slow", Start::Oldest).unwrap();
+    for _ in 0..40 {
+        append(&log, 0, vec![0; 2000]);
+    }
+    rig.storage.set_capacity(Some(rig.storage.used()));
+    assert!(matches!(try_append(&log, entry(1, vec![0; 6000])), Err(AppendError::NoSpace)));
+    rig.store().tick(2);
+    let position = append(&log, 3, vec![0; 6000]);
+    assert_eq!(position, 40);
+    assert!(cursor.expired()[0] > 0);
+    let balance = cursor.balance();
+    assert_eq!(balance.accepted[0], balance.settled[0] + balance.expired[0] + balance.pending[0]);
+}
