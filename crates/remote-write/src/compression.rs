@@ -50,6 +50,16 @@ pub enum DecompressError {
     Zstd(&'static str),
 }
 
+/// How many bytes a body says it unpacks to, if it says so as a whole: for choosing where to unpack it, not to be trusted.
+pub fn declared_len(body: &[u8]) -> Option<u64> {
+    if !is_zstd(body) {
+        return snap::raw::decompress_len(body).ok().map(|declared| declared as u64);
+    }
+    // A second frame may hold anything.
+    let single = zstd_safe::find_frame_compressed_size(body).is_ok_and(|len| len == body.len());
+    zstd_safe::get_frame_content_size(body).ok().flatten().filter(|_declared| single)
+}
+
 /// Unpacks bodies; keeps its contexts (for zstd up to the window of 8 MiB) from one to the next.
 pub struct Decompressor {
     snappy: snap::raw::Decoder,

@@ -207,6 +207,10 @@ pub(super) struct Entry<'a> {
     pub(super) references: (u32, u32),
 }
 
+/// No series has more labels than this, whatever the rules: a small body can unpack to millions, which take eight times
+/// their bytes in memory.
+const MAX_LABELS: usize = 65_536;
+
 /// The labels of one series or exemplar on their way to being right. Its memory stays in proportion to the request's
 /// bytes: empty labels are dropped as they come, and nothing is collected after the first defect.
 #[derive(Debug, Default)]
@@ -248,6 +252,10 @@ impl<'a> Collector<'a> {
             return;
         } else if strip_account && names_account(prefix, label.name) {
             self.account += 1;
+            return;
+        }
+        if self.entries.len() == MAX_LABELS {
+            self.defect = Some(Cause::TooManyLabels { seen: MAX_LABELS + 1, limit: MAX_LABELS });
             return;
         }
         self.has_name |= prefix == NAME_PREFIX && label.name == NAME;

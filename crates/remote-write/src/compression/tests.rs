@@ -1,6 +1,6 @@
 //! What bodies unpack to, what they are refused for, and what that costs.
 
-use super::{Compressor, DecompressError, Decompressor, ZSTD_MAGIC, is_zstd};
+use super::{Compressor, DecompressError, Decompressor, ZSTD_MAGIC, declared_len, is_zstd};
 use crate::Compression::{self, Snappy, Zstd};
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use zstd::zstd_safe::{CCtx, CParameter};
@@ -180,4 +180,17 @@ proptest! {
             prop_assert!(out.len() <= limit);
         }
     }
+}
+
+#[test]
+fn a_body_declares_its_size_only_when_it_speaks_for_all_of_it() {
+    let raw = vec![7; 100_000];
+    let mut packed = Vec::new();
+    for compression in [Compression::Snappy, Compression::Zstd] {
+        Compressor::new().compress(compression, &raw, &mut packed).unwrap();
+        assert_eq!(declared_len(&packed), Some(100_000), "{compression:?}");
+    }
+    let two_frames = [packed.as_slice(), packed.as_slice()].concat();
+    assert_eq!(declared_len(&two_frames), None);
+    assert_eq!(declared_len(&[0xff]), None);
 }

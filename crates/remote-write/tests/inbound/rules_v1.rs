@@ -161,6 +161,15 @@ fn label_limits_refuse_with_a_reason_of_their_own() {
 }
 
 #[test]
+fn a_series_of_more_labels_than_anybody_needs_is_refused_without_collecting_them() {
+    let names = (0..70_000).map(|index| &*format!("n{index}").leak());
+    let pairs: Vec<Pair> = std::iter::once(("__name__", "up")).chain(names.map(|name| (name, "v"))).collect();
+    let (reason, text) = refused(series(&pairs), &Rules::default());
+    assert_eq!(reason, RejectReason::LabelLimit);
+    assert!(text.ends_with(": 65537 labels, limit 65536"), "{text}");
+}
+
+#[test]
 fn a_histogram_that_does_not_add_up_refuses_its_series() {
     let mut bad = series(&[("__name__", "h")]);
     bad.samples.clear();
