@@ -186,7 +186,7 @@ proptest! {
 fn a_body_declares_its_size_only_when_it_speaks_for_all_of_it() {
     let raw = vec![7; 100_000];
     let mut packed = Vec::new();
-    for compression in [Compression::Snappy, Compression::Zstd] {
+    for compression in [Snappy, Zstd] {
         Compressor::new().compress(compression, &raw, &mut packed).unwrap();
         assert_eq!(declared_len(&packed), Some(100_000), "{compression:?}");
     }
