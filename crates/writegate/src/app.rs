@@ -266,7 +266,13 @@ impl App {
     ///
     /// # Errors
     /// See [`Gateway::reload`].
-    pub(crate) async fn reload(&self) -> Result<(), ReloadError> {
+    pub(crate) async fn reload(self: &Arc<Self>) -> Result<(), ReloadError> {
+        let app = Arc::clone(self);
+        // A task of its own: a caller who goes away must not leave a reload half done.
+        tokio::spawn(async move { app.reload_now().await }).await.map_err(StartError::Thread)?
+    }
+
+    async fn reload_now(&self) -> Result<(), ReloadError> {
         let _one_at_a_time = self.reloading.lock().await;
         let result = self.try_reload().await;
         let mut reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);

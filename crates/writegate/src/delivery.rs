@@ -116,8 +116,7 @@ impl Deliveries {
     }
 
     /// Starts what should run and does not: called after the endpoints changed and when a tenant was born. Detaches the
-    /// cursors of endpoints that went. Blocks on the disk; must not run on a thread of the
-    /// runtime.
+    /// cursors of endpoints that went. Blocks on the disk: must not run on a thread of the runtime.
     pub(crate) fn start(&self, now_ms: i64) {
         let _changing = self.changing.blocking_lock();
         for tenant in self.tenants.list() {
@@ -136,7 +135,7 @@ impl Deliveries {
             drop(state);
             match row(tenant, endpoint, now_ms) {
                 Ok(row) => self.spawn(key, tenant, endpoint, row),
-                Err(error) => endpoint.report(&format!("its cursor cannot be opened: {}", Chain(&error))),
+                Err(error) => endpoint.fails(&format!("its cursor cannot be opened: {}", Chain(&error)), None),
             }
         }
         for cursor in tenant.log.cursors() {

@@ -199,11 +199,6 @@ impl Endpoint {
         }
     }
 
-    /// Remembers a failure that is not the endpoint's answer.
-    pub(super) fn report(&self, error: &str) {
-        self.fails(error, None);
-    }
-
     /// Remembers a failure. The log gets the first, then one line a minute with how many it stands for.
     pub(super) fn fails(&self, error: &str, held: Option<StatusCode>) {
         const EVERY: Duration = Duration::from_secs(60);
