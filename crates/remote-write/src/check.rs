@@ -188,6 +188,10 @@ impl Checker {
     }
 }
 
+/// Seven times the largest batches known. A body of a few kilobytes can unpack to tens of millions of empty series,
+/// each of which takes time.
+const MAX_SERIES: u32 = 1 << 20;
+
 /// The state of one pass over one request.
 struct Pass<'a, 'c> {
     rules: &'c Rules,
@@ -306,6 +310,9 @@ impl<'a, 'c> Pass<'a, 'c> {
         start: usize,
         end: usize,
     ) -> Result<(), Malformed> {
+        if self.received_series == MAX_SERIES {
+            return Err(series.malformed("request has more than 1048576 series"));
+        }
         self.received_series += 1;
         match plain {
             Some((hash, data)) if !data.counts.is_zero() => {

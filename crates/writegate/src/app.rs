@@ -205,9 +205,13 @@ impl Gateway {
     /// in flight, cursors are synced, the admin server ends last.
     pub async fn shutdown(self) {
         self.app.closing.store(true, Ordering::Relaxed);
-        for (address, listening) in self.app.listeners.lock().await.drain() {
+        let listeners: Vec<_> = self.app.listeners.lock().await.drain().collect();
+        for (_, listening) in &listeners {
             listening.stop.cancel();
-            match tokio::time::timeout(PUSHES_END_WITHIN, listening.task).await {
+        }
+        let deadline = tokio::time::Instant::now() + PUSHES_END_WITHIN;
+        for (address, listening) in listeners {
+            match tokio::time::timeout_at(deadline, listening.task).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::error!(%address, %error, "a listener ended badly"),
                 Err(_elapsed) => tracing::warn!(%address, "requests were still being received; they are not accepted"),

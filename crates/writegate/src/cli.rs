@@ -25,7 +25,7 @@ struct Cli {
 
 #[derive(Debug, Args)]
 struct Logging {
-    /// What is logged: error, warn, info, debug or trace, also per part as in `info,writegate::delivery=debug`
+    /// What is logged: error, warn, info or debug, also per part as in `info,writegate::delivery=debug`
     #[arg(long, global = true, value_name = "FILTER", default_value = "info")]
     log_level: String,
     /// How log lines look

@@ -161,6 +161,16 @@ fn label_limits_refuse_with_a_reason_of_their_own() {
 }
 
 #[test]
+fn a_request_of_more_series_than_anybody_sends_is_refused_whole() {
+    let empty_series = [0x0a, 0x00];
+    let body = empty_series.repeat((1 << 20) + 1);
+    let checked = |body: &[u8]| Checker::new().check(Protocol::V1, body, &Rules::default()).map(|c| c.received_series);
+    assert_eq!(checked(&body[2..]), Ok(1 << 20));
+    let malformed = checked(&body).unwrap_err();
+    assert_eq!(malformed.what, "request has more than 1048576 series");
+}
+
+#[test]
 fn a_series_of_more_labels_than_anybody_needs_is_refused_without_collecting_them() {
     let names = (0..70_000).map(|index| &*format!("n{index}").leak());
     let pairs: Vec<Pair> = std::iter::once(("__name__", "up")).chain(names.map(|name| (name, "v"))).collect();

@@ -96,6 +96,10 @@ impl Delivery {
             if !goes_on {
                 return;
             }
+            if self.endpoint.turns.available_permits() == 0 {
+                // Others are served first: what was read ahead is read again then.
+                feed.rewind();
+            }
         }
     }
 

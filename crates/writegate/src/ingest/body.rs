@@ -112,9 +112,11 @@ impl BodyLimits {
     }
 }
 
-/// A body of up to this size is reserved as a whole; what a larger one declares counts when it comes, or a few senders
-/// that declare much and send nothing would keep everybody else out.
-const RESERVED_AT_ONCE: u64 = 256 * 1024;
+/// The least that is reserved. What a body declares counts only when it comes, or a few senders that declare much and
+/// send nothing would keep everybody else out.
+const RESERVED_AT_ONCE: u64 = 16 * 1024;
+/// A buffer is made for this much of the declared size at once.
+const BUFFERED_AT_ONCE: u64 = 256 * 1024;
 
 async fn read(
     body: &mut Incoming,
@@ -125,8 +127,8 @@ async fn read(
     if let Some(bytes) = declared.filter(|&bytes| limits.are_under(bytes)) {
         return Err(BodyError::TooLarge { seen: Some(bytes) });
     }
-    let mut reserved = declared.unwrap_or(0).min(RESERVED_AT_ONCE);
-    let mut reservation = in_flight.reserve(reserved).ok_or(BodyError::Busy)?;
+    let mut reserved = 0;
+    let mut reservation = Reservation(None);
     let mut collected = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(BodyError::Broken)?.into_data() else {
@@ -144,9 +146,10 @@ async fn read(
         }
         if collected.is_empty() {
             if body.is_end_stream() {
-                return Ok((data, reservation)); // One frame: no copy at all.
+                // A copy, since the frame is a part of the connection's buffer, which the log would keep with it.
+                return Ok((Bytes::copy_from_slice(&data), reservation));
             }
-            let expected = declared.unwrap_or(total * 2).clamp(total, total.max(RESERVED_AT_ONCE));
+            let expected = declared.unwrap_or(total * 2).clamp(total, total.max(BUFFERED_AT_ONCE));
             collected.reserve(usize::try_from(expected).unwrap_or(data.len()));
         }
         collected.extend_from_slice(&data);

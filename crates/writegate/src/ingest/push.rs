@@ -111,15 +111,23 @@ async fn receive(
     // Whatever it waits for: a decoder's turn, the disk at a tenant's birth, the sync of the record.
     let (examined, tenant) = timeout_at(deadline, async {
         let examined = examine_somewhere(gate, body, reading).await?;
-        Ok::<_, Refusal>((examined, find_or_create(gate, tenant).await?))
+        let tenant = match gate.tenants.get(&tenant) {
+            Some(tenant) => Some(tenant),
+            // Only data gives birth to a tenant: what was refused or empty leaves nothing on the disk.
+            None if examined.stored.is_none() => None,
+            None => Some(create(gate, tenant).await?),
+        };
+        Ok::<_, Refusal>((examined, tenant))
     })
     .await
     .map_err(|_elapsed| Refusal::Slow)??;
-    tenant.received.add(examined.received);
-    for (reason, counts) in &examined.refused {
-        tenant.refused(*reason).add(*counts);
+    if let Some(tenant) = tenant {
+        tenant.received.add(examined.received);
+        for (reason, counts) in &examined.refused {
+            tenant.refused(*reason).add(*counts);
+        }
+        store(&tenant, &examined, reservation, deadline).await?;
     }
-    store(&tenant, &examined, reservation, deadline).await?;
     Ok(answer(gate, protocol, vm_protocol, &examined))
 }
 
@@ -196,10 +204,7 @@ async fn examine_somewhere(gate: &Gate, body: Bytes, reading: Reading) -> Result
     tokio::task::spawn_blocking(move || examine::examine(&body, &reading)).await.map_err(|panicked| lost(&panicked))?
 }
 
-async fn find_or_create(gate: &Gate, name: TenantName) -> Result<Arc<Tenant>, Refusal> {
-    if let Some(tenant) = gate.tenants.get(&name) {
-        return Ok(tenant);
-    }
+async fn create(gate: &Gate, name: TenantName) -> Result<Arc<Tenant>, Refusal> {
     let tenants = Arc::clone(&gate.tenants);
     let created = tokio::task::spawn_blocking(move || tenants.get_or_create(&name)).await;
     match created {

@@ -2,6 +2,7 @@
 //! between senders and receivers on loopback; nothing of the gateway's inside is known here.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests say what is wrong by panicking")]
 
+mod attacks;
 mod books;
 mod delivery;
 mod disk;
