@@ -75,7 +75,8 @@ fn write_ahead(log: &Log, size: u64) -> Result<Option<Arc<dyn StorageFile>>, IoF
     }
     let path = log.dir.join(PREPARED);
     let file = log.shared.storage.open(&path, Access::Create).at("create", &path)?;
-    write_zeros(file.as_ref(), 0, size).at("write", &path)?;
+    let written = file.write_zeros_uncached(size).at("write", &path)?;
+    write_zeros(file.as_ref(), written, size).at("write", &path)?;
     file.sync().at("sync", &path)?;
     Ok(Some(file))
 }

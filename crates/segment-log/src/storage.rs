@@ -134,6 +134,14 @@ pub trait StorageFile: fmt::Debug + Send + Sync {
     /// # Errors
     /// Those of the operating system.
     fn size(&self) -> io::Result<u64>;
+    /// Writes zeros from the start up to `to`, around the page cache where the system can, and returns how far it came:
+    /// the caller writes the rest. To touch as many pages of the cache as a segment has costs more than all its appends.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    fn write_zeros_uncached(&self, _to: u64) -> io::Result<u64> {
+        Ok(0)
+    }
 }
 
 /// The kernel takes at most 1,024 slices at a time (`IOV_MAX`).

@@ -44,14 +44,17 @@ fn head_with(more: &[(&str, &str)]) -> Vec<u8> {
     raw::head("POST", PATH, &headers)
 }
 
-/// A configuration on free ports, tenants named by a header. `limits`, `log` and `endpoints` in YAML's flow style.
-fn yaml(limits: &str, log: &str, endpoints: &str) -> String {
+/// A configuration on free ports, tenants named by a header, its log in the directory. `limits`, `log` and `endpoints`
+/// in YAML's flow style.
+fn yaml(directory: &Path, limits: &str, log: &str, endpoints: &str) -> String {
+    let path = directory.join("log");
     format!(
         "listeners: [{{address: '127.0.0.1:0', tenant: default, tenant_from: [{{header: x-tenant}}]}}]\n\
          admin: {{address: '127.0.0.1:0'}}\n\
-         log: {{min_free: 1MiB, {log}}}\n\
+         log: {{path: '{}', min_free: 1MiB, {log}}}\n\
          limits: {{{limits}}}\n\
-         remote_write: [{endpoints}]\n"
+         remote_write: [{endpoints}]\n",
+        path.display()
     )
 }
 
@@ -151,7 +154,7 @@ fn what_was_answered_with_2xx_is_sent_once_though_the_answers_body_never_comes()
             }
         }));
         let directory = tempfile::tempdir().unwrap();
-        let (gateway, _file) = start_from_file(directory.path(), &yaml("", "", &endpoint)).await;
+        let (gateway, _file) = start_from_file(directory.path(), &yaml(directory.path(), "", "", &endpoint)).await;
         let sender = sender_to(gateway.ingest_addresses().await[0]);
         for timestamp in [1_000, 2_000] {
             accept(&sender, "up", timestamp).await;
@@ -265,13 +268,14 @@ fn a_tenant_born_while_a_reload_waits_for_an_endpoint_that_hangs_is_delivered_to
             )
         };
         let directory = tempfile::tempdir().unwrap();
-        let (gateway, file) = start_from_file(directory.path(), &yaml("", "", &endpoints("60s"))).await;
+        let (gateway, file) =
+            start_from_file(directory.path(), &yaml(directory.path(), "", "", &endpoints("60s"))).await;
         let sender = sender_to(gateway.ingest_addresses().await[0]);
         accept(&sender, "up", 1_000).await;
         hangs(&stuck).await;
         takes(&healthy, 1).await;
 
-        std::fs::write(&file, yaml("request_bytes: 1KiB", "", &endpoints("61s"))).unwrap();
+        std::fs::write(&file, yaml(directory.path(), "request_bytes: 1KiB", "", &endpoints("61s"))).unwrap();
         gateway.reload_soon();
         takes_less(&sender).await;
         let newborn = sender.clone().with_header("x-tenant".parse().unwrap(), "newborn".parse().unwrap());
@@ -299,11 +303,11 @@ fn sigterm_ends_the_program_in_time_while_a_reload_waits_for_an_endpoint_that_ha
         stuck.answer_with(|_| Reply::hang());
         let endpoint = |timeout: &str| format!("{{name: stuck, url: '{}', remote_timeout: {timeout}}}", stuck.url());
         let directory = tempfile::tempdir().unwrap();
-        let mut served = Served::start(directory.path(), &yaml("", "", &endpoint("60s"))).await;
+        let mut served = Served::start(directory.path(), &yaml(directory.path(), "", "", &endpoint("60s"))).await;
         let sender = sender_to(served.ingest);
         accept(&sender, "up", 1_000).await;
         hangs(&stuck).await;
-        std::fs::write(&served.file, yaml("request_bytes: 1KiB", "", &endpoint("61s"))).unwrap();
+        std::fs::write(&served.file, yaml(directory.path(), "request_bytes: 1KiB", "", &endpoint("61s"))).unwrap();
         served.process.signal(Signal::HUP).unwrap();
         takes_less(&sender).await;
         let status = served.process.terminate(SHUTDOWN).await.unwrap();
@@ -315,16 +319,15 @@ fn sigterm_ends_the_program_in_time_while_a_reload_waits_for_an_endpoint_that_ha
 fn a_program_started_with_another_data_directory_than_the_files_reloads_the_logs_limits() {
     bounded(async {
         let directory = tempfile::tempdir().unwrap();
-        let path = format!("path: '{}'", directory.path().join("absent").display());
-        let mut served = Served::start(directory.path(), &yaml("", &path, "")).await;
-        std::fs::write(&served.file, yaml("", &format!("{path}, retain: 1h, max_total_size: 80%"), "")).unwrap();
+        let mut served = Served::start(directory.path(), &yaml(directory.path(), "", "", "")).await;
+        std::fs::write(&served.file, yaml(directory.path(), "", "retain: 1h, max_total_size: 80%", "")).unwrap();
         let reload = Sender::new(&format!("http://{}/-/reload", served.admin)).unwrap().with_timeout(PATIENCE);
         let answer = reload.send(Method::POST, HeaderMap::new(), Bytes::new()).await.unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
         let metrics = page(served.admin, "/metrics").await;
         assert!(metrics.lines().any(|line| line == "writegate_config_last_reload_successful 1"), "{metrics}");
         accept(&sender_to(served.ingest), "up", 1_000).await;
-        assert!(!directory.path().join("absent").exists());
+        assert!(!directory.path().join("log").exists(), "the file's directory is not the one in use");
         let status = served.process.terminate(SHUTDOWN).await.unwrap();
         assert!(status.success(), "{status}: {}", served.process.log().unwrap());
     });
