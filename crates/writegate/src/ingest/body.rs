@@ -139,8 +139,7 @@ async fn read(
             return Err(BodyError::TooLarge { seen: None });
         }
         if total > reserved {
-            // Reserve as it grows, doubling like the buffer does.
-            let more = total.max(RESERVED_AT_ONCE);
+            let more = (total - reserved).max(RESERVED_AT_ONCE);
             reservation.merge(in_flight.reserve(more).ok_or(BodyError::Busy)?);
             reserved += more;
         }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use remote_write::{Compression, Protocol};
 use testkit::raw;
 
-use crate::harness::{PATIENCE, Setup, bounded, compress, header_map, raw_headers, receiver};
+use crate::harness::{PATIENCE, Setup, bounded, compress, eventually, raw_headers, receiver};
 use crate::message::{With, encode, request, sample_of, series};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,22 +106,26 @@ fn r_x17_what_is_bad_only_now_makes_every_sender_repeat() {
             headers.extend(expect.then_some(("expect", "100-continue")));
             raw::head("POST", "/api/v1/write", &headers)
         };
-        // One request has reserved nearly all of what may be in flight, and the body of another does not fit.
+        // One request has sent most of what may be in flight, and the body of another does not fit beside it.
         let mut first = gateway.raw().await;
         first.write(&head("60000", true)).await.unwrap();
         assert_eq!(first.answer(PATIENCE).await.unwrap().status, 100);
-        let body = vec![0; 30_000];
-        let answer = gateway.post(&[("content-type", V1)], body).await;
-        assert_eq!(answer.status, 503, "{}", answer.text());
+        first.write(&[0; 45_000]).await.unwrap();
+        let answer = eventually("the first body is being held", || async {
+            let answer = gateway.post(&[("content-type", V1)], vec![0; 30_000]).await;
+            (answer.status == 503).then_some(answer)
+        })
+        .await;
         assert!(answer.retry_after().is_some_and(|pause| (1..=10).contains(&pause.as_secs())));
         assert_eq!(prometheus(503), Reaction::Repeats);
         assert_eq!(vmagent(503, Compression::Zstd), Reaction::Repeats);
         drop(first);
-        // Its share is free again once the gateway has seen it go.
         let good = compress(Compression::Snappy, &encode(Protocol::V1, &request([sample_of("up", 1)])));
-        let answer =
-            gateway.sender().send(http::Method::POST, header_map(&[("content-type", V1)]), good).await.unwrap();
-        assert_eq!(prometheus(answer.status.as_u16()), Reaction::Done, "{}", answer.text());
+        eventually("its share is free again once the gateway has seen it go", || async {
+            let answer = gateway.post(&[("content-type", V1)], good.clone()).await;
+            (prometheus(answer.status.as_u16()) == Reaction::Done).then_some(())
+        })
+        .await;
         gateway.finish().await;
     });
 }
