@@ -72,9 +72,7 @@ impl Feed {
         let reader = Some(log.reader(row.low()));
         Self { log, row, reader, ahead: VecDeque::new() }
     }
-}
 
-impl Feed {
     /// The next batch within the limits, or `None` at the log's head. A batch never mixes protocols, and takes a series
     /// from at most one record, so that a repetition repeats only newest samples, which receivers accept.
     ///
@@ -82,7 +80,7 @@ impl Feed {
     /// When the log cannot be read or a gap cannot be booked; trying again is safe.
     pub(super) async fn next(&mut self, limits: BatchLimits) -> Result<Option<Batch>, FeedError> {
         loop {
-            if self.ahead.is_empty() && !self.fill(READ_BYTES).await? {
+            if self.ahead.is_empty() && !self.fill().await? {
                 return Ok(None);
             }
             self.drop_what_is_settled()?;
@@ -108,7 +106,7 @@ impl Feed {
         self.rewind();
         let mut batch: Option<Batch> = None;
         loop {
-            if self.ahead.is_empty() && !self.fill(READ_BYTES).await? {
+            if self.ahead.is_empty() && !self.fill().await? {
                 return Ok(batch);
             }
             self.drop_what_is_settled()?;
@@ -125,15 +123,15 @@ impl Feed {
     }
 
     /// False at the head.
-    async fn fill(&mut self, max_bytes: usize) -> Result<bool, FeedError> {
+    async fn fill(&mut self) -> Result<bool, FeedError> {
         let mut reader = self.reader.take().unwrap_or_else(|| self.log.reader(self.row.low()));
         let mut read = Vec::new();
-        if reader.cached(max_bytes, READ_RECORDS, &mut read) {
+        if reader.cached(READ_BYTES, READ_RECORDS, &mut read) {
             self.reader = Some(reader);
         } else {
             // A failed read leaves no reader: the next one starts at the cursor.
             let (reader, result) = tokio::task::spawn_blocking(move || {
-                let result = reader.read(max_bytes, READ_RECORDS, &mut read).map(|()| read);
+                let result = reader.read(READ_BYTES, READ_RECORDS, &mut read).map(|()| read);
                 (reader, result)
             })
             .await?;

@@ -139,7 +139,7 @@ pub(super) fn form(
 }
 
 /// Whether a record alone is more than one request may carry.
-pub(super) fn is_over(record: &Record, meta: &Meta, limits: BatchLimits) -> bool {
+fn is_over(record: &Record, meta: &Meta, limits: BatchLimits) -> bool {
     points(record::counts(record)) > limits.samples || u64::from(meta.decoded_bytes) > limits.decoded_bytes
 }
 

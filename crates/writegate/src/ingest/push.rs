@@ -22,6 +22,7 @@ use super::examine::{self, Examined, Reading};
 use super::refusal::{Reason, Refusal};
 use super::route::{self, PathTenant, Route};
 use super::tenancy;
+use crate::chain::Chain;
 use crate::record;
 use crate::tenant::{Tenant, TenantName, Tenants};
 
@@ -210,7 +211,7 @@ async fn create(gate: &Gate, name: TenantName) -> Result<Arc<Tenant>, Refusal> {
     match created {
         Ok(Ok(tenant)) => Ok(tenant),
         Ok(Err(error)) => {
-            tracing::error!(error = %crate::chain::Chain(&error), "a tenant's log could not be created");
+            tracing::error!(error = %Chain(&error), "a tenant's log could not be created");
             Err(Refusal::Failed(error.to_string()))
         }
         Err(panicked) => Err(Refusal::Failed(panicked.to_string())),
@@ -256,7 +257,7 @@ fn refuse_append(error: &AppendError) -> Refusal {
     match error {
         AppendError::Full | AppendError::NoSpace => Refusal::Full(error.to_string()),
         AppendError::Closing => Refusal::Shutdown,
-        other => Refusal::Failed(crate::chain::Chain(other).to_string()),
+        other => Refusal::Failed(Chain(other).to_string()),
     }
 }
 
