@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::cidr::IpNet;
 use crate::endpoint::Endpoint;
 use crate::secret::{SecretSource, TextSource};
-use crate::tenant::{HostPattern, TenantName};
+use crate::tenant::{HostPattern, TenantName, Tenants};
 
 /// Everything `writegate.yml` and the files it names say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Config {
     pub log: Log,
     /// Limits on requests and series, the same for every tenant.
     pub limits: Limits,
+    /// Who may push, and what differs for whom. The tenant of every listener is admitted.
+    pub tenants: Tenants,
     /// The remote-write targets, in the order written; names unique. May be empty.
     pub endpoints: Vec<Endpoint>,
     /// Bytes of dead letters kept.

@@ -1,8 +1,11 @@
 //! What a reload must do: the difference between the running configuration and a new one.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::config::Config;
+use crate::config::{Config, Listener};
+use crate::endpoint::Endpoint;
+use crate::tenant::TenantName;
 
 /// What changed. Everything but `restart_needed` can change while running.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +14,9 @@ pub struct Diff {
     pub endpoints: Changes<String>,
     /// Listeners, by address.
     pub listeners: Changes<SocketAddr>,
+    /// Entries of `tenants`, by name; `*` stands for every tenant without one. Adding the first entry, removing the
+    /// last, and adding or removing `*` change who is admitted.
+    pub tenants: Changes<TenantName>,
     /// The admin listener's credential or what it serves.
     pub admin: bool,
     /// Sizes, times and policy of the log.
@@ -62,8 +68,9 @@ pub fn diff(old: &Config, new: &Config) -> Diff {
     let mut old_log = old.log.clone();
     old_log.path.clone_from(&new.log.path);
     Diff {
-        endpoints: changes(&old.endpoints, &new.endpoints, |endpoint| endpoint.name.clone()),
-        listeners: changes(&old.listeners, &new.listeners, |listener| listener.address),
+        endpoints: changes(old.endpoints.iter().map(named), new.endpoints.iter().map(named)),
+        listeners: changes(old.listeners.iter().map(addressed), new.listeners.iter().map(addressed)),
+        tenants: changes(old.tenants.entries(), new.tenants.entries()),
         admin: admin_changed,
         log: old_log != new.log,
         limits: old.limits != new.limits,
@@ -72,17 +79,29 @@ pub fn diff(old: &Config, new: &Config) -> Diff {
     }
 }
 
-fn changes<T: PartialEq, K: PartialEq>(old: &[T], new: &[T], key: impl Fn(&T) -> K) -> Changes<K> {
-    let find = |set: &'_ [T], wanted: &K| set.iter().position(|member| key(member) == *wanted);
+fn named(endpoint: &Endpoint) -> (&String, &Endpoint) {
+    (&endpoint.name, endpoint)
+}
+
+fn addressed(listener: &Listener) -> (&SocketAddr, &Listener) {
+    (&listener.address, listener)
+}
+
+fn changes<'c, K: Ord + Clone + 'c, T: PartialEq + 'c>(
+    old: impl Iterator<Item = (&'c K, &'c T)>,
+    new: impl Iterator<Item = (&'c K, &'c T)>,
+) -> Changes<K> {
+    let (old, new): (Vec<_>, Vec<_>) = (old.collect(), new.collect());
+    let before: BTreeMap<_, _> = old.iter().copied().collect();
+    let after: BTreeMap<_, _> = new.iter().copied().collect();
     let mut changes = Changes::default();
-    for member in new {
-        let name = key(member);
-        match find(old, &name).and_then(|index| old.get(index)) {
-            None => changes.added.push(name),
-            Some(before) if before != member => changes.changed.push(name),
+    for (key, member) in new {
+        match before.get(key) {
+            None => changes.added.push(key.clone()),
+            Some(was) if *was != member => changes.changed.push(key.clone()),
             Some(_) => {}
         }
     }
-    changes.removed = old.iter().map(&key).filter(|name| find(new, name).is_none()).collect();
+    changes.removed = old.into_iter().map(|(key, _)| key).filter(|key| !after.contains_key(key)).cloned().collect();
     changes
 }

@@ -38,7 +38,7 @@ pub struct Endpoint {
     pub send_native_histograms: bool,
     /// Whether metadata is sent.
     pub metadata_send: bool,
-    /// Whether 301, 302, 303, 307 and 308 are followed.
+    /// Whether 307 and 308 are followed, with the body. The other redirects would lose it (RFC 9110 §15.4).
     pub follow_redirects: bool,
     /// Whether HTTP/2 is offered (over TLS).
     pub enable_http2: bool,
@@ -48,13 +48,14 @@ pub struct Endpoint {
     pub tenants: Vec<TenantPattern>,
     /// The request header that carries the tenant's id.
     pub tenant_header: Option<String>,
-    /// The label that carries the tenant's id.
+    /// The label that carries the tenant's id; not empty, and never one that starts with `__`.
     pub tenant_label: Option<String>,
     /// Where a new endpoint starts in logs that already exist.
     pub from: StartFrom,
-    /// Samples older than this expire, counted.
+    /// Samples older than this expire, counted; not zero.
     pub max_age: Option<Duration>,
-    /// What happens when the log is full of what this endpoint still needs; the log's policy unless written.
+    /// `Refuse`: a log full of what this endpoint still needs takes no more. `DropOldest`: the policy of the tenant's
+    /// log holds.
     pub on_full: OnFull,
     /// Applied to each series before it is sent.
     pub write_relabel_configs: Vec<RelabelConfig>,

@@ -36,7 +36,9 @@ pub use problem::{Diagnostic, Problems};
 pub use reference::reference;
 pub use relabel::{RelabelAction, RelabelConfig};
 pub use secret::{HIDDEN, ReadSecret, Secret, SecretSource, TextSource};
-pub use tenant::{HostPattern, InvalidTenantName, MAX_TENANT_NAME_BYTES, TenantName, TenantPattern};
+pub use tenant::{
+    HostPattern, InvalidTenantName, MAX_TENANT_NAME_BYTES, TenantConfig, TenantLog, TenantName, TenantPattern, Tenants,
+};
 pub use url::{InvalidUrl, Scheme, Url};
 
 pub use units::{InvalidUnit, parse_duration};

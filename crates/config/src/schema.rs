@@ -62,6 +62,8 @@ pub(crate) const SECTIONS: &[&Section] = &[
     &LOG,
     &DEAD_LETTERS,
     &LIMITS,
+    &TENANT,
+    &TENANT_LOG,
     &REMOTE_WRITE,
     &QUEUE,
     &METADATA,
@@ -93,7 +95,12 @@ pub(crate) const FILE: Section = Section {
         key("dead_letters", "mapping", "", "what endpoints refused for good"),
         key("limits", "mapping", "", "limits on requests and series"),
         key("authentication", "list", "", "authenticators shared by all tenants").later(),
-        key("tenants", "list", "", "tenants with credentials, limits and rules of their own").later(),
+        key(
+            "tenants",
+            "list",
+            "",
+            "the tenants that may push, and what differs for each; absent: all that a listener names",
+        ),
         key("tenants_file", "file", "", "Observatorium's tenants file").later(),
         key("rbac_file", "file", "", "Observatorium's RBAC file").later(),
         key("remote_write", "list", "", "the endpoints"),
@@ -187,6 +194,37 @@ pub(crate) const LIMITS: Section = Section {
     ],
 };
 
+pub(crate) const TENANT: Section = Section {
+    title: "tenants[]",
+    keys: &[
+        key("name", "tenant or `*`", REQUIRED, "unique; `*` admits, and stands for, all that have no entry"),
+        key("id", "text", "the name", "what endpoints are told; no other tenant's name or id, and none for `*`"),
+        key("credentials", "list", "", "what the tenant's senders show").later(),
+        key("client_ca_file", "file", "", "the only authority of client certificates that speak for the tenant")
+            .later(),
+        key("allow", "list of CIDR", "", "peers that may push for the tenant; absent: everyone").later(),
+        key("limits", "mapping", "", "where they differ from `limits`").later(),
+        key("log", "mapping", "", "where the tenant's log differs from `log`"),
+        key("external_labels", "mapping of label name to text", "", "added to series that do not have them"),
+        key("write_relabel_configs", "list", "", "relabel rules of the tenant, before those of an endpoint"),
+        key(
+            "delta_temporality",
+            "reject or accumulate",
+            "reject",
+            "what is done with OTLP metrics of delta temporality",
+        )
+        .later(),
+    ],
+};
+
+pub(crate) const TENANT_LOG: Section = Section {
+    title: "tenants[].log",
+    keys: &[
+        key("max_size", "size", "as `log.max_size`", "at least 1MiB"),
+        key("on_full", "drop_oldest or refuse", "as `log.on_full`", "expire the oldest records, or answer 503"),
+    ],
+};
+
 const SHARDLESS: &str = "Writegate keeps order without shards and reads from its log, not from a queue in memory";
 const UNBATCHED: &str = "Writegate sends what it has and never waits for a batch to fill";
 const METADATA_IN_LOG: &str = "Writegate passes metadata on as it comes";
@@ -212,12 +250,16 @@ pub(crate) const REMOTE_WRITE: Section = Section {
         key("no_proxy", "text", "", "hosts reached without the proxy").later(),
         key("proxy_from_environment", "bool", "false", "the proxy that the environment names").later(),
         key("proxy_connect_header", "mapping of header to list", "", "headers of `CONNECT`").later(),
-        key("follow_redirects", "bool", "true", "follow 3xx answers")
-            .ignored("redirects are not followed in this version; a 3xx answer holds the endpoint"),
+        key(
+            "follow_redirects",
+            "bool",
+            "true",
+            "follow 307 and 308, with the body; 301, 302 and 303 would lose it, so they hold the endpoint",
+        ),
         key("enable_http2", "bool", "false", "offer HTTP/2"),
         key("round_robin_dns", "bool", "false", "connect to a random one of the name's addresses")
             .ignored("the resolver's order decides in this version"),
-        key("write_relabel_configs", "list", "", "relabel rules").later(),
+        key("write_relabel_configs", "list", "", "relabel rules"),
         key("send_exemplars", "bool", "true", "send exemplars (Prometheus: false)"),
         key("send_native_histograms", "bool", "true", "send native histograms (Prometheus: false)"),
         key(
@@ -232,10 +274,15 @@ pub(crate) const REMOTE_WRITE: Section = Section {
             .ignored("what an endpoint refuses is counted, and its words are in the ledger"),
         key("tenants", "list of patterns", "", "whose data goes here, with `*` as a wildcard; absent: all"),
         key("tenant_header", "header name", "", "send the tenant's id in this header"),
-        key("tenant_label", "label name", "", "add the tenant's id as this label").later(),
+        key("tenant_label", "label name", "", "add the tenant's id as this label"),
         key("from", "latest, earliest or duration", "latest", "where a new endpoint starts in a log that exists"),
-        key("max_age", "duration", "0s", "older samples expire; 0: no limit").later(),
-        key("on_full", "drop_oldest or refuse", "as `log.on_full`", "refuse: this endpoint must have everything"),
+        key("max_age", "duration", "0s", "older samples expire; 0: no limit"),
+        key(
+            "on_full",
+            "drop_oldest or refuse",
+            "drop_oldest",
+            "refuse: this endpoint must have everything; drop_oldest: the policy of the tenant's log holds",
+        ),
         key("compression", "auto, snappy or zstd", "auto", "the compression to send"),
     ],
 };
@@ -247,7 +294,7 @@ pub(crate) const QUEUE: Section = Section {
         key("min_backoff", "duration", "30ms", "the first pause after a failure"),
         key("max_backoff", "duration", "5s", "the longest pause after a failure"),
         key("retry_on_http_429", "bool", "true", "retry 429 (Prometheus: false)"),
-        key("sample_age_limit", "duration", "0s", "the same as `max_age`").later(),
+        key("sample_age_limit", "duration", "0s", "the same as `max_age`"),
         key("capacity", "number", "", "").ignored(SHARDLESS),
         key("max_shards", "number", "", "").ignored(SHARDLESS),
         key("min_shards", "number", "", "").ignored(SHARDLESS),
@@ -258,8 +305,7 @@ pub(crate) const QUEUE: Section = Section {
 pub(crate) const METADATA: Section = Section {
     title: "remote_write[].metadata_config",
     keys: &[
-        key("send", "bool", "true", "send metadata")
-            .ignored("metadata always goes to endpoints that get remote write 1.0 in this version"),
+        key("send", "bool", "true", "send metadata"),
         key("send_interval", "duration", "", "").ignored(METADATA_IN_LOG),
         key("max_samples_per_send", "number", "", "").ignored(METADATA_IN_LOG),
     ],

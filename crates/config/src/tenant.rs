@@ -1,6 +1,13 @@
-//! Tenant names, and the patterns that match or find them.
+//! Tenants: their names, the patterns that match or find them, and what is configured for each.
+//!
+//! Nothing here reads YAML; `read::tenant` does.
 
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
 use std::fmt;
+
+use crate::config::OnFull;
+use crate::relabel::RelabelConfig;
 
 /// The longest tenant name in bytes (Mimir's rule).
 pub const MAX_TENANT_NAME_BYTES: usize = 150;
@@ -41,6 +48,13 @@ impl TenantName {
 impl fmt::Display for TenantName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// As a key, a name is its text.
+impl Borrow<str> for TenantName {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 
@@ -137,6 +151,94 @@ impl HostPattern {
     }
 }
 
+/// The name of the entry that stands for every tenant without an entry of its own.
+pub(crate) const OTHERS: &str = "*";
+
+/// Who may push, and what differs for whom. The default admits everybody and sets nothing.
+///
+/// No tenant's id is another's name or id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tenants {
+    /// What is written, by name; [`OTHERS`] is a name as well. Empty: there is no list.
+    entries: BTreeMap<TenantName, TenantConfig>,
+    /// Whose each id is; an entry without one has its name.
+    by_id: BTreeMap<String, TenantName>,
+}
+
+impl Tenants {
+    /// Whether `name` may push: everybody if there is no list, otherwise who is listed, and with an entry `*` every
+    /// name that is no listed tenant's id.
+    #[must_use]
+    pub fn admits(&self, name: &TenantName) -> bool {
+        self.entries.is_empty() || self.get(name).is_some()
+    }
+
+    /// What is configured for `name`: its own entry, or the entry `*`. `None` if there is no list, and for a tenant
+    /// that is not admitted.
+    #[must_use]
+    pub fn get(&self, name: &TenantName) -> Option<&TenantConfig> {
+        // Endpoints would take a tenant that is named like another's id for that other one.
+        let others = || if self.with_id(name.as_str()).is_none() { self.entries.get(OTHERS) } else { None };
+        self.entries.get(name).or_else(others)
+    }
+
+    /// What endpoints are told for `name`: a visible ASCII text in one line.
+    #[must_use]
+    pub fn id_of<'t>(&'t self, name: &'t TenantName) -> &'t str {
+        self.get(name).and_then(|config| config.id.as_deref()).unwrap_or(name.as_str())
+    }
+
+    /// The listed tenant that endpoints know as `id`.
+    #[must_use]
+    pub fn with_id(&self, id: &str) -> Option<&TenantName> {
+        self.by_id.get(id)
+    }
+
+    /// The list, sorted by name, `*` in its place among them.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&TenantName, &TenantConfig)> {
+        self.entries.iter()
+    }
+
+    /// The listed names, if no others are admitted.
+    pub(crate) fn closed_list(&self) -> Option<impl Iterator<Item = &TenantName>> {
+        (!self.entries.is_empty() && !self.entries.contains_key(OTHERS)).then(|| self.entries.keys())
+    }
+}
+
+/// From entries whose names and ids have been checked to be unique.
+impl FromIterator<(TenantName, TenantConfig)> for Tenants {
+    fn from_iter<I: IntoIterator<Item = (TenantName, TenantConfig)>>(entries: I) -> Self {
+        let entries: BTreeMap<TenantName, TenantConfig> = entries.into_iter().collect();
+        let listed = entries.iter().filter(|(name, _)| name.as_str() != OTHERS);
+        let by_id = listed
+            .map(|(name, config)| (config.id.clone().unwrap_or_else(|| name.as_str().to_owned()), name.clone()))
+            .collect();
+        Self { entries, by_id }
+    }
+}
+
+/// What is configured for a tenant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TenantConfig {
+    /// What endpoints are told, if not the name; always `None` for `*`. See [`Tenants::id_of`].
+    pub id: Option<String>,
+    /// Where the tenant's log differs from the other logs.
+    pub log: TenantLog,
+    /// Added to series that do not have them. Names are not empty and never start with `__`; values are not empty.
+    pub external_labels: BTreeMap<String, String>,
+    /// Applied to each series of the tenant, before the rules of an endpoint.
+    pub write_relabel_configs: Vec<RelabelConfig>,
+}
+
+/// Where a tenant's log differs from [`Log`](crate::Log), which holds for what is `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TenantLog {
+    /// Bytes; at least 1 MiB.
+    pub max_size: Option<u64>,
+    /// What gives way when the log is full.
+    pub on_full: Option<OnFull>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,5 +300,65 @@ mod tests {
         ] {
             assert_eq!(pattern.tenant_of(host), tenant, "{host}");
         }
+    }
+
+    fn name(name: &str) -> TenantName {
+        TenantName::new(name).unwrap()
+    }
+
+    fn tenants(list: &[(&str, Option<&str>)]) -> Tenants {
+        let config = |id: Option<&str>| TenantConfig { id: id.map(str::to_owned), ..TenantConfig::default() };
+        list.iter().map(|(tenant, id)| (name(tenant), config(*id))).collect()
+    }
+
+    #[test]
+    fn without_a_list_everybody_is_admitted_and_nothing_is_configured() {
+        let tenants = Tenants::default();
+        for any in ["blue", "*", "1234"] {
+            assert!(tenants.admits(&name(any)), "{any}");
+            assert_eq!((tenants.get(&name(any)), tenants.id_of(&name(any))), (None, any));
+        }
+        assert_eq!(tenants.with_id("blue"), None);
+    }
+
+    #[test]
+    fn a_list_admits_who_is_on_it_and_a_star_everybody_but_who_is_named_like_an_id() {
+        let listed = [("blue", Some("1234")), ("red", None)];
+        let closed = tenants(&listed);
+        let open = tenants(&[listed.as_slice(), &[("*", None)]].concat());
+        for (who, in_closed, in_open) in [
+            ("blue", true, true),
+            ("red", true, true),
+            ("green", false, true),
+            ("1234", false, false),
+            ("*", false, true),
+        ] {
+            assert_eq!((closed.admits(&name(who)), open.admits(&name(who))), (in_closed, in_open), "{who}");
+            assert_eq!(
+                (closed.get(&name(who)).is_some(), open.get(&name(who)).is_some()),
+                (in_closed, in_open),
+                "{who}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_star_is_for_those_who_have_no_entry_of_their_own() {
+        let mut others = TenantConfig::default();
+        others.log.max_size = Some(1 << 20);
+        let tenants: Tenants =
+            [(name("blue"), TenantConfig::default()), (name("*"), others.clone())].into_iter().collect();
+        assert_eq!(tenants.get(&name("blue")), Some(&TenantConfig::default()));
+        assert_eq!(tenants.get(&name("green")), Some(&others));
+    }
+
+    #[test]
+    fn endpoints_are_told_the_id_and_an_id_leads_back_to_its_tenant() {
+        let tenants = tenants(&[("blue", Some("12:3")), ("red", None), ("*", None)]);
+        for (who, id, back) in [("blue", "12:3", Some("blue")), ("red", "red", Some("red")), ("green", "green", None)] {
+            assert_eq!(tenants.id_of(&name(who)), id);
+            assert_eq!(tenants.with_id(id), back.map(name).as_ref());
+        }
+        assert_eq!((tenants.with_id("blue"), tenants.with_id("*")), (None, None));
     }
 }

@@ -4,16 +4,27 @@ use std::net::IpAddr;
 
 use crate::config::Listener;
 use crate::endpoint::{Auth, Endpoint, HeaderValue};
+use crate::relabel::{RelabelAction, RelabelConfig};
 use crate::table::{Field, Report};
-use crate::tenant::TenantName;
+use crate::tenant::{TenantName, Tenants};
 use crate::url::{Scheme, Url};
 
 /// Looks at one endpoint, knowing which tenants there can be.
-pub(crate) fn endpoint(entry: &Field<'_>, endpoint: &Endpoint, listeners: &[Listener], report: &mut Report) {
+pub(crate) fn endpoint(
+    entry: &Field<'_>,
+    endpoint: &Endpoint,
+    listeners: &[Listener],
+    tenants: &Tenants,
+    report: &mut Report,
+) {
     let marked = endpoint.tenant_header.is_some() || endpoint.tenant_label.is_some();
-    if !marked && several_tenants(endpoint, listeners) {
-        let hint = "write tenant_header or tenant_label, or name one tenant in `tenants`";
-        entry.warn(report, "series of several tenants arrive here with nothing to tell them apart", Some(hint));
+    if !marked && several_tenants(endpoint, listeners, tenants) {
+        let hint = "write one of them, or name one tenant in `tenants`";
+        entry.warn(
+            report,
+            "series of several tenants arrive here with neither tenant_header nor tenant_label",
+            Some(hint),
+        );
     }
     let secret_header = endpoint.headers.iter().any(|header| !matches!(header.value, HeaderValue::Text(_)));
     let credential = !matches!(endpoint.auth, Auth::None) || secret_header;
@@ -25,18 +36,48 @@ pub(crate) fn endpoint(entry: &Field<'_>, endpoint: &Endpoint, listeners: &[List
     }
 }
 
-fn several_tenants(endpoint: &Endpoint, listeners: &[Listener]) -> bool {
+fn several_tenants(endpoint: &Endpoint, listeners: &[Listener], tenants: &Tenants) -> bool {
     let any_name = listeners.iter().any(|listener| !listener.tenant_from.is_empty());
-    if any_name {
-        return match endpoint.tenants.as_slice() {
-            [only] => only.matches_several(),
-            _ => true,
-        };
-    }
-    let mut names: Vec<&TenantName> = listeners.iter().filter_map(|listener| listener.tenant.as_ref()).collect();
+    let mut names: Vec<&TenantName> = match (any_name, tenants.closed_list()) {
+        (true, None) => {
+            return match endpoint.tenants.as_slice() {
+                [only] => only.matches_several(),
+                _ => true,
+            };
+        }
+        (true, Some(listed)) => listed.collect(),
+        (false, _) => listeners.iter().filter_map(|listener| listener.tenant.as_ref()).collect(),
+    };
     names.sort();
     names.dedup();
     names.iter().filter(|name| endpoint.takes(name.as_str())).count() > 1
+}
+
+/// Looks at relabel rules and the list they were read from, item by item.
+pub(crate) fn merging_rules(list: &Field<'_>, rules: &[RelabelConfig], report: &mut Report) {
+    // What is no list has no rules, and has been reported.
+    if rules.is_empty() {
+        return;
+    }
+    for (item, _) in list.items(report).iter().zip(rules).filter(|(_, rule)| may_merge(rule)) {
+        let message = "two series may become one: order is kept, but a backend may refuse one of two values for the \
+                       same timestamp";
+        item.warn(report, message, None);
+    }
+}
+
+/// Whether the rule takes away or overwrites what may be the only difference between two series. A target label that
+/// the rule does not read counts as one that series do not have.
+fn may_merge(rule: &RelabelConfig) -> bool {
+    let target = &rule.target_label;
+    let overwrites = target == "__name__" || rule.source_labels.contains(target);
+    match rule.action {
+        RelabelAction::LabelDrop | RelabelAction::LabelKeep | RelabelAction::LabelMap => true,
+        // An empty value removes the label, and a template may name any label.
+        RelabelAction::Replace => overwrites || rule.replacement.is_empty() || target.contains('$'),
+        RelabelAction::HashMod | RelabelAction::Lowercase | RelabelAction::Uppercase => overwrites,
+        RelabelAction::Keep | RelabelAction::Drop | RelabelAction::KeepEqual | RelabelAction::DropEqual => false,
+    }
 }
 
 fn is_local(url: &Url) -> bool {

@@ -12,6 +12,7 @@ use crate::endpoint::{
 use crate::read::action_name;
 use crate::relabel::RelabelConfig;
 use crate::secret::{HIDDEN, SecretSource, TextSource};
+use crate::tenant::{TenantConfig, TenantLog, TenantName};
 use crate::units::{ShowDuration, ShowSize};
 
 impl Config {
@@ -25,23 +26,16 @@ impl Config {
 impl Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = Yaml { f, indent: 0, item: false };
-        out.open("listeners")?;
-        for each in &self.listeners {
-            out.item(|out| listener(out, each))?;
-        }
-        out.close();
+        out.list("listeners", &self.listeners, listener)?;
         out.mapping("admin", |out| admin(out, &self.admin))?;
         out.mapping("log", |out| log(out, &self.log))?;
         out.mapping("dead_letters", |out| out.plain("max_size", ShowSize(self.dead_letters_max_size)))?;
         out.mapping("limits", |out| limits(out, &self.limits))?;
+        out.list("tenants", self.tenants.entries(), |out, (name, each)| tenant(out, name, each))?;
         if self.endpoints.is_empty() {
             return out.plain("remote_write", "[]");
         }
-        out.open("remote_write")?;
-        for each in &self.endpoints {
-            out.item(|out| endpoint(out, each))?;
-        }
-        Ok(())
+        out.list("remote_write", &self.endpoints, endpoint)
     }
 }
 
@@ -99,13 +93,26 @@ impl Yaml<'_, '_> {
         Ok(())
     }
 
-    /// One entry of a list.
-    fn item(&mut self, write: impl FnOnce(&mut Self) -> fmt::Result) -> fmt::Result {
-        self.item = true;
-        self.indent += 1;
-        write(self)?;
-        self.indent -= 1;
-        Ok(())
+    /// A list of mappings, unless it is empty.
+    fn list<T>(
+        &mut self,
+        key: &str,
+        items: impl IntoIterator<Item = T>,
+        write: impl Fn(&mut Self, T) -> fmt::Result,
+    ) -> fmt::Result {
+        let mut items = items.into_iter().peekable();
+        if items.peek().is_none() {
+            return Ok(());
+        }
+        self.mapping(key, |out| {
+            for item in items {
+                out.item = true;
+                out.indent += 1;
+                write(out, item)?;
+                out.indent -= 1;
+            }
+            Ok(())
+        })
     }
 
     fn open(&mut self, key: &str) -> fmt::Result {
@@ -134,20 +141,12 @@ fn listener(out: &mut Yaml<'_, '_>, listener: &Listener) -> fmt::Result {
     if let Some(tenant) = &listener.tenant {
         out.text("tenant", tenant)?;
     }
-    if !listener.tenant_from.is_empty() {
-        out.open("tenant_from")?;
-        for source in &listener.tenant_from {
-            out.item(|out| match source {
-                TenantSource::Host(pattern) => {
-                    out.text("host", format_args!("{}{{tenant}}{}", pattern.prefix, pattern.suffix))
-                }
-                TenantSource::Header(name) => out.text("header", name),
-                TenantSource::Path => out.plain("path", true),
-                TenantSource::VmHeaders => out.plain("vm_headers", true),
-            })?;
-        }
-        out.close();
-    }
+    out.list("tenant_from", &listener.tenant_from, |out, source| match source {
+        TenantSource::Host(pattern) => out.text("host", format_args!("{}{{tenant}}{}", pattern.prefix, pattern.suffix)),
+        TenantSource::Header(name) => out.text("header", name),
+        TenantSource::Path => out.plain("path", true),
+        TenantSource::VmHeaders => out.plain("vm_headers", true),
+    })?;
     out.texts("allow", &listener.allow)?;
     let protocols = listener.protocols;
     let taken = [("v1", protocols.v1), ("v2", protocols.v2), ("zstd", protocols.zstd)];
@@ -207,6 +206,21 @@ fn limits(out: &mut Yaml<'_, '_>, limits: &Limits) -> fmt::Result {
     out.plain("label_value_bytes", ShowSize(limits.label_value_bytes.into()))
 }
 
+fn tenant(out: &mut Yaml<'_, '_>, name: &TenantName, tenant: &TenantConfig) -> fmt::Result {
+    out.text("name", name)?;
+    out.optional("id", tenant.id.as_ref())?;
+    if tenant.log != TenantLog::default() {
+        out.mapping("log", |out| {
+            if let Some(max_size) = tenant.log.max_size {
+                out.plain("max_size", ShowSize(max_size))?;
+            }
+            tenant.log.on_full.map_or(Ok(()), |policy| out.plain("on_full", on_full(policy)))
+        })?;
+    }
+    text_entries(out, "external_labels", &tenant.external_labels)?;
+    out.list("write_relabel_configs", &tenant.write_relabel_configs, relabel)
+}
+
 fn endpoint(out: &mut Yaml<'_, '_>, endpoint: &Endpoint) -> fmt::Result {
     out.text("name", &endpoint.name)?;
     out.text("url", endpoint.url.redacted())?;
@@ -222,13 +236,7 @@ fn endpoint(out: &mut Yaml<'_, '_>, endpoint: &Endpoint) -> fmt::Result {
     out.plain("follow_redirects", endpoint.follow_redirects)?;
     out.plain("enable_http2", endpoint.enable_http2)?;
     out.plain("round_robin_dns", endpoint.round_robin_dns)?;
-    if !endpoint.write_relabel_configs.is_empty() {
-        out.open("write_relabel_configs")?;
-        for rule in &endpoint.write_relabel_configs {
-            out.item(|out| relabel(out, rule))?;
-        }
-        out.close();
-    }
+    out.list("write_relabel_configs", &endpoint.write_relabel_configs, relabel)?;
     out.plain("send_exemplars", endpoint.send_exemplars)?;
     out.plain("send_native_histograms", endpoint.send_native_histograms)?;
     let message = match endpoint.protocol {
@@ -319,23 +327,29 @@ fn oauth2(out: &mut Yaml<'_, '_>, config: &OAuth2) -> fmt::Result {
             out.plain("signature_algorithm", signature_algorithm)?;
             out.optional("iss", issuer.as_ref())?;
             out.optional("audience", audience.as_ref())?;
-            text_entries(out, "claims", claims)?;
+            text_entries(out, "claims", claims.iter().map(|(name, value)| (name, value)))?;
         }
     }
     out.texts("scopes", &config.scopes)?;
     out.text("token_url", config.token_url.redacted())?;
-    text_entries(out, "endpoint_params", &config.endpoint_params)?;
+    text_entries(out, "endpoint_params", config.endpoint_params.iter().map(|(name, value)| (name, value)))?;
     if let Some(config) = &config.tls {
         tls(out, config)?;
     }
     config.proxy.as_ref().map_or(Ok(()), |config| proxy(out, config))
 }
 
-fn text_entries(out: &mut Yaml<'_, '_>, key: &str, entries: &[(String, String)]) -> fmt::Result {
-    if entries.is_empty() {
+/// A mapping of names to texts, unless it is empty.
+fn text_entries<'c>(
+    out: &mut Yaml<'_, '_>,
+    key: &str,
+    entries: impl IntoIterator<Item = (&'c String, &'c String)>,
+) -> fmt::Result {
+    let mut entries = entries.into_iter().peekable();
+    if entries.peek().is_none() {
         return Ok(());
     }
-    out.mapping(key, |out| entries.iter().try_for_each(|(name, value)| out.text(&quoted(name), value)))
+    out.mapping(key, |out| entries.try_for_each(|(name, value)| out.text(&quoted(name), value)))
 }
 
 fn sigv4(out: &mut Yaml<'_, '_>, config: &SigV4) -> fmt::Result {
@@ -475,7 +489,7 @@ mod tests {
         for keys in [
             "tls_config: {ca_file: a, cert: b, key_file: c, server_name: d, min_version: TLS12, max_version: TLS13}".to_owned(),
             "proxy_url: 'http://p:1'\n  no_proxy: a,b\n  proxy_connect_header: {X-A: [<secret>, <secret>], X-B: [<secret>]}".to_owned(),
-            "proxy_from_environment: true\n  tenant_label: tenant\n  max_age: 1h".to_owned(),
+            "proxy_from_environment: true".to_owned(),
             "oauth2: {client_id: a, client_secret_file: b, token_url: 'https://t/', scopes: [c], \
              endpoint_params: {d: e}, tls_config: {insecure_skip_verify: true}, proxy_url: 'http://p'}"
                 .to_owned(),
@@ -489,10 +503,6 @@ mod tests {
             format!("azuread: {{oauth: {{client_id: {uuid}, client_secret: <secret>, tenant_id: t.example.org}}}}"),
             format!("azuread: {{cloud: AzureGovernment, certificate: {{client_id: {uuid}, certificate_path: a, tenant_id: b}}}}"),
             "azuread: {sdk: {tenant_id: a}}".to_owned(),
-            "write_relabel_configs:\n  - {source_labels: [a, b], separator: '', regex: 'c\\d', action: Drop}\n  \
-             - {action: hashmod, modulus: 3, target_label: t}\n  - {action: labeldrop, regex: x, separator: ;, replacement: $1, modulus: 0}\n  \
-             - {action: keepequal, source_labels: [a], target_label: b}\n  - {target_label: a, replacement: ''}"
-                .to_owned(),
         ] {
             let before = config(&format!("remote_write:\n- url: https://h/\n  {keys}\n"));
             let mut after = config(&before.to_yaml());

@@ -16,7 +16,7 @@ const SERIES: usize = 2000;
 /// How many records a batch is made of.
 const RECORDS: usize = 10;
 
-const V1: Form = Form { protocol: Protocol::V1, exemplars: true, native_histograms: true };
+const V1: Form = Form { protocol: Protocol::V1, exemplars: true, native_histograms: true, metadata: true };
 const V2: Form = Form { protocol: Protocol::V2, ..V1 };
 
 /// In bytewise order; the last column says how many values a label has.

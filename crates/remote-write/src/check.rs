@@ -21,6 +21,7 @@ use tally::Tally;
 
 pub use histogram::InvalidHistogram;
 pub use labels::{family_hash, series_hash, series_hash_64};
+pub(crate) use labels::{hash_of_canonical, put_label};
 pub use refusal::{Offender, Refused, RejectReason, Rejected};
 
 /// Scratch memory above this many entries is given back before the next request.

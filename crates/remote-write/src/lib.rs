@@ -1,7 +1,8 @@
-//! Prometheus remote write 1.0 and 2.0 on slices: negotiate, decompress, check, hash, translate, compress.
+//! Prometheus remote write 1.0 and 2.0 on slices: negotiate, decompress, check, hash, relabel, translate, compress.
 //!
 //! Pure: no I/O, no clock, no async runtime, no logger. Every function is bounded by the limits it is given.
 
+pub mod age;
 pub mod check;
 pub mod compression;
 pub mod concat;
@@ -9,8 +10,11 @@ pub mod content;
 pub mod encode;
 mod interner;
 pub mod model;
+pub mod pieces;
 pub mod read;
+pub mod relabel;
 mod rewrite;
+pub mod series_text;
 mod source;
 pub mod split;
 pub mod translate;
@@ -53,6 +57,16 @@ impl Counts {
     /// Whether there is no data point at all.
     pub const fn is_zero(&self) -> bool {
         self.samples == 0 && self.histograms == 0 && self.exemplars == 0
+    }
+
+    /// Kind by kind, never below 0.
+    #[must_use]
+    pub const fn saturating_sub(self, other: Self) -> Self {
+        Self {
+            samples: self.samples.saturating_sub(other.samples),
+            histograms: self.histograms.saturating_sub(other.histograms),
+            exemplars: self.exemplars.saturating_sub(other.exemplars),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::Protocol;
 use crate::encode::{V2Encoder, put_exemplar_label, put_label};
 use crate::interner::Interner;
+use crate::model::Label;
 use crate::source::{SeriesParts, Source};
 use crate::wire::{Malformed, Reader, begin_message, end_message, put_len_delimited};
 
@@ -59,6 +60,26 @@ impl V2Encoder {
     /// When a reference is out of range or a data point's fields cannot be told apart; the request cannot be finished then.
     pub(crate) fn put_parts<'a>(&mut self, source: &mut Source<'a>, parts: &SeriesParts<'a>) -> Result<(), Malformed> {
         source.intern_labels(parts, &mut self.references, &mut self.interner)?;
+        self.put_data(source, parts)
+    }
+
+    /// As [`Self::put_parts`] of a v2 source, with `labels` instead of those of `parts`. (A v1 source remembers the labels
+    /// that it put last.)
+    ///
+    /// # Errors
+    /// As [`Self::put_parts`].
+    pub(crate) fn put_parts_labelled<'a>(
+        &mut self,
+        source: &mut Source<'a>,
+        parts: &SeriesParts<'a>,
+        labels: &[Label<'_>],
+    ) -> Result<(), Malformed> {
+        self.intern_labels(labels);
+        self.put_data(source, parts)
+    }
+
+    /// Appends a series, or two, with the labels of `self.references`.
+    fn put_data<'a>(&mut self, source: &mut Source<'a>, parts: &SeriesParts<'a>) -> Result<(), Malformed> {
         let (samples, histograms) = (parts.samples.as_slice(), parts.histograms.as_slice());
         if samples.is_empty() || histograms.is_empty() {
             return self.put_readers(source, parts, samples, histograms);

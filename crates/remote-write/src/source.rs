@@ -87,13 +87,17 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// Each series in wire order: its content, and the whole field with its tag.
-    pub(crate) const fn series(&self) -> Fields<'a> {
-        let field = match self.protocol {
+    /// The field of a request that holds a series.
+    pub(crate) const fn series_field(&self) -> u32 {
+        match self.protocol {
             Protocol::V1 => read::V1_TIMESERIES,
             Protocol::V2 => symbols::TIMESERIES,
-        };
-        Fields { reader: Reader::new(self.decoded), field }
+        }
+    }
+
+    /// Each series in wire order: its content, and the whole field with its tag.
+    pub(crate) const fn series(&self) -> Fields<'a> {
+        Fields { reader: Reader::new(self.decoded), field: self.series_field() }
     }
 
     /// v1: each `MetricMetadata` in wire order, as [`Self::series`] does.
@@ -236,8 +240,9 @@ impl<'a> Source<'a> {
         Ok(Label { name: self.symbol(name)?, value: self.symbol(value)? })
     }
 
+    /// The string behind `reference`.
     #[inline]
-    fn symbol(&self, reference: u32) -> Result<&'a [u8], Malformed> {
+    pub(crate) fn symbol(&self, reference: u32) -> Result<&'a [u8], Malformed> {
         self.symbols.get(self.decoded, reference).ok_or(Malformed {
             // The reference may come from anywhere; it is the table, which ends with the request, that is too short.
             offset: self.decoded.len(),

@@ -21,6 +21,8 @@ pub struct Form {
     pub exemplars: bool,
     /// Whether native histograms are sent.
     pub native_histograms: bool,
+    /// Whether metadata is sent.
+    pub metadata: bool,
 }
 
 /// What became of a request. The four counts add up to what was in it.
@@ -42,12 +44,17 @@ pub struct Formed {
 
 /// Whether a request has to go through [`Translator::form`]; if not, its bytes can be sent as they are.
 ///
-/// `counts` are those of the request. In v2, exemplars may stand in a series of their own, which strict receivers refuse
+/// `counts` and `families` are those of the request. In v2, exemplars may stand in a series of their own, which strict receivers refuse
 /// (Prometheus from 3.8 on answers 400): such requests are formed.
-pub const fn needs_forming(from: Protocol, counts: Counts, to: &Form) -> bool {
+pub const fn needs_forming(from: Protocol, counts: Counts, families: u32, to: &Form) -> bool {
     let exemplars_pass = to.exemplars && matches!(to.protocol, Protocol::V1);
     let same_protocol = matches!((from, to.protocol), (Protocol::V1, Protocol::V1) | (Protocol::V2, Protocol::V2));
-    !same_protocol || (counts.exemplars > 0 && !exemplars_pass) || (counts.histograms > 0 && !to.native_histograms)
+    // What the series of a v2 request say of themselves is not counted anywhere.
+    let metadata_goes = !to.metadata && (families > 0 || matches!(from, Protocol::V2));
+    !same_protocol
+        || metadata_goes
+        || (counts.exemplars > 0 && !exemplars_pass)
+        || (counts.histograms > 0 && !to.native_histograms)
 }
 
 /// Forms requests one after the other in the same memory.
@@ -89,7 +96,7 @@ impl Translator {
     }
 
     fn form_v2(&mut self, mut source: Source<'_>, to: &Form) -> Result<Formed, Malformed> {
-        let families = Families::read(&source)?;
+        let families = if to.metadata { Families::read(&source)? } else { Families::default() };
         // Hardly any request has exemplars without their series: look for their places only when one turns up.
         if let Some(formed) = self.put_all(&mut source, to, &families, None)? {
             return Ok(formed);
@@ -134,7 +141,9 @@ impl Translator {
             if let Some(exemplars) = orphans.as_mut().and_then(|orphans| orphans.adopt(&parts.labels)) {
                 parts.exemplars = exemplars;
             }
-            if source.protocol == Protocol::V1 {
+            if !to.metadata {
+                parts.metadata = None;
+            } else if source.protocol == Protocol::V1 {
                 parts.metadata = families.of_series(&parts);
             }
             formed.kept += parts.counts();
@@ -164,14 +173,18 @@ fn form_v1(mut source: Source<'_>, to: &Form, out: &mut Vec<u8>) -> Result<Forme
             source.resolve(&mut parts)?;
             put_series_v1(out, &mut source, &parts)?;
         }
-        described.series(&parts);
+        if to.metadata {
+            described.series(&parts);
+        }
         formed.kept += kept;
         formed.series += 1;
     }
     formed.families = described.finish(out);
-    for family in source.metadata() {
-        out.extend_from_slice(family?.1);
-        formed.families += 1;
+    if to.metadata {
+        for family in source.metadata() {
+            out.extend_from_slice(family?.1);
+            formed.families += 1;
+        }
     }
     Ok(formed)
 }

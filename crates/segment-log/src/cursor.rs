@@ -16,6 +16,8 @@ pub enum Start {
     Head,
     /// The first record received at or after this time, in milliseconds since 1970.
     Since(i64),
+    /// That position, or the nearest the log has.
+    At(Position),
 }
 
 /// Why a cursor was not created, detached or forgotten.
@@ -159,9 +161,9 @@ impl Cursor {
         self.state(|state| state.ranges.is_full())
     }
 
-    /// What a full log does while this cursor still needs its oldest segment; the log's own policy unless set. Not kept
-    /// over a restart.
-    pub fn set_on_full(&self, on_full: OnFull) {
+    /// What a full log does while this cursor still needs its oldest segment; `None`: the log's own policy. Not kept over a
+    /// restart.
+    pub fn set_on_full(&self, on_full: Option<OnFull>) {
         lock(&self.log.cursors).set_on_full(&self.name, on_full);
     }
 

@@ -215,9 +215,9 @@ impl Cursors {
     }
 
     /// Sets a cursor's policy, which is not stored.
-    pub(crate) fn set_on_full(&mut self, name: &str, on_full: OnFull) {
+    pub(crate) fn set_on_full(&mut self, name: &str, on_full: Option<OnFull>) {
         if let Some(state) = self.states.get_mut(name) {
-            state.on_full = Some(on_full);
+            state.on_full = on_full;
         }
     }
 

@@ -277,7 +277,30 @@ impl Log {
             }
             Start::Oldest => self.place_since(i64::MIN),
             Start::Since(received_ms) => self.place_since(received_ms),
+            Start::At(position) => {
+                let state = lock(&self.state);
+                let position = position.clamp(state.oldest(), state.head);
+                drop(state);
+                self.sound(Side::After, position)
+            }
         }
+    }
+
+    /// Where the first record received at or after a time is, in milliseconds since 1970; the head when there is none.
+    /// Times are compared as they were when records were appended, so a clock that was set back can hide some.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn position_since(&self, received_ms: i64) -> Result<Position, IoFailure> {
+        Ok(self.place_since(received_ms)?.0)
+    }
+
+    /// Syncs what was settled and booked, which the next tick would do as well.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn sync_cursors(&self) -> Result<(), IoFailure> {
+        lock(&self.cursors).sync()
     }
 
     /// The sums of the counts of all records below a position. Damage next to it moves the answer to the nearest sound

@@ -2,7 +2,7 @@
 //!
 //! Speaks HTTP/1.1 and HTTP/2 with prior knowledge. Untold it behaves as a healthy receiver: v1 and v2, snappy and
 //! zstd, 204, exact `Written` headers. It can be told reply by reply ([`Endpoint::script`]), by a function
-//! ([`Endpoint::answer_with`]), or be another kind of receiver ([`Speaks`]).
+//! ([`Endpoint::answer_with`]), be another kind of receiver ([`Speaks`]), or look at the data it is sent ([`Judge`]).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use remote_write::model::Request;
 use remote_write::read::read;
 use remote_write::wire::Malformed;
@@ -24,10 +24,12 @@ use tokio::task::JoinHandle;
 use crate::ledger::Ledger;
 
 mod count;
+mod judge;
 mod reply;
 mod serve;
 mod socket;
 
+pub use judge::{Judge, JudgeStats};
 pub use reply::{Gate, Reply, ReplyBody};
 
 /// Which message schemas the receiver knows.
@@ -65,11 +67,13 @@ pub struct EndpointSettings {
     pub keep: Keep,
     /// The longest body and the longest decompressed body, in bytes; longer ones get 400, as from Prometheus.
     pub max_bytes: usize,
+    /// Who says which series are taken; `None`: all are.
+    pub judge: Option<Judge>,
 }
 
 impl Default for EndpointSettings {
     fn default() -> Self {
-        Self { speaks: Speaks::Both, zstd: true, keep: Keep::Ledger, max_bytes: 32 << 20 }
+        Self { speaks: Speaks::Both, zstd: true, keep: Keep::Ledger, max_bytes: 32 << 20, judge: None }
     }
 }
 
@@ -124,11 +128,11 @@ pub struct Stats {
     pub max_in_flight: u64,
     /// Answers begun, by status.
     pub statuses: BTreeMap<u16, u64>,
-    /// Requests taken: their contents count as received.
+    /// Requests taken: their contents count as received. With a judge: those it lets pass whole or in part.
     pub taken_requests: u64,
     /// Of them, v2.
     pub taken_v2_requests: u64,
-    /// Points in the requests taken.
+    /// Points in the requests taken; with a judge: points stored.
     pub taken: Counts,
     /// v1 metadata families in the requests taken.
     pub metadata: u64,
@@ -176,12 +180,16 @@ impl fmt::Debug for Desk {
     }
 }
 
+/// The status and the reason of a request that is not taken.
+type Refusal = (StatusCode, String);
+
 type Answerer = Arc<dyn Fn(&Received) -> Reply + Send + Sync>;
 
 #[derive(Default)]
 struct Books {
     stats: Stats,
     ledger: Ledger,
+    docket: judge::Docket,
     requests: Vec<Received>,
     script: VecDeque<Reply>,
     answerer: Option<Answerer>,
@@ -279,6 +287,11 @@ impl Endpoint {
     /// What happened so far.
     pub fn stats(&self) -> Stats {
         self.desk.books().stats.clone()
+    }
+
+    /// What the judge did so far; never reset.
+    pub fn judged(&self) -> JudgeStats {
+        self.desk.books().docket.stats().clone()
     }
 
     /// Asks the ledger. Waiting requests stand still meanwhile.

@@ -2,14 +2,15 @@
 //!
 //! Compact (24 bytes a point), not bounded: a load of many millions of points belongs to a receiver that only counts.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt;
 
 use remote_write::Counts;
-use remote_write::model::{Count, Exemplar, Histogram, Label, Request};
+use remote_write::model::{Count, Exemplar, Histogram, Label, Request, Series};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// The kinds of data points.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A float sample.
     Sample,
@@ -17,6 +18,17 @@ pub enum Kind {
     Histogram,
     /// An exemplar.
     Exemplar,
+}
+
+impl Kind {
+    /// Counts one point of this kind.
+    pub(crate) fn count_in(self, counts: &mut Counts) {
+        match self {
+            Self::Sample => counts.samples += 1,
+            Self::Histogram => counts.histograms += 1,
+            Self::Exemplar => counts.exemplars += 1,
+        }
+    }
 }
 
 /// One data point of one series.
@@ -32,8 +44,8 @@ pub struct Point {
     pub bits: u64,
 }
 
-/// Received points, per series in the order of their arrival.
-#[derive(Debug, Default)]
+/// Received points, per series in the order of their arrival. A clone is a snapshot.
+#[derive(Clone, Debug, Default)]
 pub struct Ledger {
     books: HashMap<u64, Book>,
     counts: Counts,
@@ -43,18 +55,49 @@ pub struct Ledger {
     out_of_order: Vec<Point>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Book {
     entries: Vec<Entry>,
     /// Per kind, in the order of [`Kind`].
     newest: [Option<i64>; 3],
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     timestamp: i64,
     bits: u64,
     kind: Kind,
+}
+
+impl Entry {
+    fn of(self, series: u64) -> Point {
+        Point { series, kind: self.kind, timestamp: self.timestamp, bits: self.bits }
+    }
+}
+
+/// What of two ledgers only one has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// Points of the ledger that was asked, by series and time.
+    pub only_here: Vec<Point>,
+    /// Points of the ledger that it was compared with, by series and time.
+    pub only_there: Vec<Point>,
+}
+
+impl Difference {
+    /// Whether both have the same points.
+    pub fn is_empty(&self) -> bool {
+        self.only_here.is_empty() && self.only_there.is_empty()
+    }
+}
+
+impl fmt::Display for Difference {
+    /// How many, and one example of each.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [here, there] = [&self.only_here, &self.only_there].map(|points| (points.len(), points.first()));
+        write!(formatter, "{} points only here (for example {:?}), ", here.0, here.1)?;
+        write!(formatter, "{} only there (for example {:?})", there.0, there.1)
+    }
 }
 
 impl Ledger {
@@ -65,11 +108,7 @@ impl Ledger {
 
     /// Books one point.
     pub fn note(&mut self, point: Point) {
-        match point.kind {
-            Kind::Sample => self.counts.samples += 1,
-            Kind::Histogram => self.counts.histograms += 1,
-            Kind::Exemplar => self.counts.exemplars += 1,
-        }
+        point.kind.count_in(&mut self.counts);
         let book = self.books.entry(point.series).or_default();
         let entry = Entry { timestamp: point.timestamp, bits: point.bits, kind: point.kind };
         let newest = &mut book.newest[point.kind as usize];
@@ -137,30 +176,47 @@ impl Ledger {
 
     /// A series' points in the order of their arrival, exact repeats left out.
     pub fn points(&self, series: u64) -> impl Iterator<Item = Point> {
-        let entries = self.books.get(&series).map(|book| book.entries.as_slice()).unwrap_or_default();
-        entries.iter().map(move |entry| Point {
-            series,
-            kind: entry.kind,
-            timestamp: entry.timestamp,
-            bits: entry.bits,
-        })
+        self.entries(series).iter().map(move |entry| entry.of(series))
+    }
+
+    /// What this ledger has and the other has not, and the reverse. How often and in which order points came does not
+    /// matter: two receivers are equal when this is empty.
+    pub fn difference(&self, other: &Self) -> Difference {
+        let mut difference = Difference::default();
+        let series: BTreeSet<u64> = self.books.keys().chain(other.books.keys()).copied().collect();
+        for series in series {
+            let [here, there]: [BTreeSet<_>; 2] =
+                [self, other].map(|ledger| ledger.entries(series).iter().copied().collect());
+            difference.only_here.extend(here.difference(&there).map(|entry| entry.of(series)));
+            difference.only_there.extend(there.difference(&here).map(|entry| entry.of(series)));
+        }
+        difference
+    }
+
+    fn entries(&self, series: u64) -> &[Entry] {
+        self.books.get(&series).map(|book| book.entries.as_slice()).unwrap_or_default()
     }
 }
 
 /// Calls `note` with every point of a request, in its order.
 pub fn for_each_point(request: &Request<'_>, mut note: impl FnMut(Point)) {
     for series in &request.series {
-        let hash = series_hash(series.labels.iter().copied());
-        let mut point = |kind, timestamp, bits| note(Point { series: hash, kind, timestamp, bits });
-        for sample in &series.samples {
-            point(Kind::Sample, sample.timestamp, sample.value.to_bits());
-        }
-        for histogram in &series.histograms {
-            point(Kind::Histogram, histogram.timestamp, histogram_bits(histogram));
-        }
-        for exemplar in &series.exemplars {
-            point(Kind::Exemplar, exemplar.timestamp, exemplar_bits(exemplar));
-        }
+        for_each_point_of(series, &mut note);
+    }
+}
+
+/// Calls `note` with every point of a series: samples, histograms, exemplars, each in their order.
+pub fn for_each_point_of(series: &Series<'_>, mut note: impl FnMut(Point)) {
+    let hash = series_hash(series.labels.iter().copied());
+    let mut point = |kind, timestamp, bits| note(Point { series: hash, kind, timestamp, bits });
+    for sample in &series.samples {
+        point(Kind::Sample, sample.timestamp, sample.value.to_bits());
+    }
+    for histogram in &series.histograms {
+        point(Kind::Histogram, histogram.timestamp, histogram_bits(histogram));
+    }
+    for exemplar in &series.exemplars {
+        point(Kind::Exemplar, exemplar.timestamp, exemplar_bits(exemplar));
     }
 }
 
@@ -265,6 +321,36 @@ mod tests {
         let ledger = ledger(&[sample(1, 20, 2.0), sample(1, 20, 3.0)]);
         assert_eq!(ledger.conflicts(), [sample(1, 20, 3.0)]);
         assert_eq!(ledger.duplicates(), 0);
+    }
+
+    #[test]
+    fn ledgers_differ_by_their_points_whatever_the_order_and_the_repeats() {
+        let mut here = ledger(&[sample(1, 20, 2.0), sample(1, 10, 1.0), sample(2, 10, 1.0)]);
+        let there = ledger(&[sample(1, 10, 1.0), sample(1, 20, 2.5), sample(3, 10, 1.0), sample(3, 10, 1.0)]);
+        let difference = here.difference(&there);
+        assert_eq!(difference.only_here, [sample(1, 20, 2.0), sample(2, 10, 1.0)]);
+        assert_eq!(difference.only_there, [sample(1, 20, 2.5), sample(3, 10, 1.0)]);
+        assert!(!difference.is_empty());
+        assert!(difference.to_string().starts_with("2 points only here (for example Some(Point"), "{difference}");
+
+        let mut replayed = there.clone();
+        replayed.note(sample(1, 20, 2.0));
+        replayed.note(sample(2, 10, 1.0));
+        here.note(sample(3, 10, 1.0));
+        here.note(sample(1, 20, 2.5));
+        assert!(here.difference(&replayed).is_empty(), "{}", here.difference(&replayed));
+        assert!(replayed.difference(&here).is_empty());
+        assert!(!there.difference(&here).is_empty(), "the snapshot's original is as it was");
+    }
+
+    #[test]
+    fn one_side_that_has_more_differs() {
+        let (less, more) = (ledger(&[sample(1, 10, 1.0)]), ledger(&[sample(1, 10, 1.0), sample(1, 20, 1.0)]));
+        assert_eq!(
+            less.difference(&more),
+            Difference { only_there: vec![sample(1, 20, 1.0)], ..Difference::default() }
+        );
+        assert_eq!(more.difference(&less), Difference { only_here: vec![sample(1, 20, 1.0)], ..Difference::default() });
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Used by the gateway's tests, by `writegate demo` and by the benchmarks, so nothing here panics, and nothing here
 //! knows the gateway: what it checks it checks from outside.
 
+pub mod chaos;
 pub mod endpoint;
 pub mod latency;
 pub mod ledger;

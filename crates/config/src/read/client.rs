@@ -112,7 +112,7 @@ fn fresh_name(headers: &[Header], key: &Field<'_>, report: &mut Report) -> Optio
 }
 
 /// RFC 9110 §5.5 without obsolete bytes: visible ASCII, spaces and tabs, none of them at an end.
-fn parse_header_value(text: &str) -> Result<String, &'static str> {
+pub(super) fn parse_header_value(text: &str) -> Result<String, &'static str> {
     let text = text.trim_matches([' ', '\t']);
     let valid = text.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b));
     if valid { Ok(text.to_owned()) } else { Err("a header's value must be visible ASCII in one line") }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::config::OnFull;
 use crate::endpoint::{Auth, CompressionChoice, Endpoint, ProtocolChoice, Queue, StartFrom};
 use crate::read::server::ON_FULL;
-use crate::read::{auth, client, relabel, section};
+use crate::read::tenant::parse_label_name;
+use crate::read::{auth, client, section, write_relabel_configs};
 use crate::schema;
 use crate::table::{Field, Report, Table};
 use crate::tenant::TenantPattern;
@@ -29,7 +29,7 @@ pub(super) enum Origin {
     Observatorium,
 }
 
-pub(super) fn endpoint(entry: Field<'_>, origin: Origin, on_full: OnFull, report: &mut Report) -> Option<Endpoint> {
+pub(super) fn endpoint(entry: Field<'_>, origin: Origin, report: &mut Report) -> Option<Endpoint> {
     let extra = if origin == Origin::Main { &[] } else { schema::OBSERVATORIUM_ENDPOINT.keys };
     let table = Table::open_with(entry, &schema::REMOTE_WRITE, extra, report);
     let url_field = table.required("url", report);
@@ -49,7 +49,6 @@ pub(super) fn endpoint(entry: Field<'_>, origin: Origin, on_full: OnFull, report
     };
     let queue_table = section(&table, "queue_config", &schema::QUEUE, report);
     let metadata = section(&table, "metadata_config", &schema::METADATA, report);
-    let relabel_configs = table.get("write_relabel_configs").map(|list| relabel::rules(&list, report));
     let tenant_header = tenant_header(&table, origin, &headers, report);
     let protocols = [
         ("auto", ProtocolChoice::Auto),
@@ -77,11 +76,11 @@ pub(super) fn endpoint(entry: Field<'_>, origin: Origin, on_full: OnFull, report
         round_robin_dns: table.bool("round_robin_dns", report),
         tenants: tenants.iter().filter_map(|field| field.parse(report, TenantPattern::new)).collect(),
         tenant_header,
-        tenant_label: table.optional_text("tenant_label", report),
+        tenant_label: tenant_label(&table, report),
         from: start_from(&table, report),
         max_age: max_age(&table, &queue_table, report),
-        on_full: table.get("on_full").and_then(|field| field.choice(report, &ON_FULL)).unwrap_or(on_full),
-        write_relabel_configs: relabel_configs.unwrap_or_default(),
+        on_full: table.choice("on_full", report, &ON_FULL),
+        write_relabel_configs: write_relabel_configs(&table, report),
         url: url?,
     };
     check_combination(&table, &endpoint, report);
@@ -155,6 +154,11 @@ fn tenant_header(
     Some(name)
 }
 
+fn tenant_label(table: &Table<'_>, report: &mut Report) -> Option<String> {
+    let field = table.get("tenant_label").filter(|field| field.node.text() != Some(""))?;
+    field.parse(report, parse_label_name)
+}
+
 fn start_from(table: &Table<'_>, report: &mut Report) -> StartFrom {
     let parse = |text: &str| match text {
         "latest" => Ok(StartFrom::Latest),
@@ -187,11 +191,6 @@ fn check_combination(table: &Table<'_>, endpoint: &Endpoint, report: &mut Report
     if endpoint.protocol == ProtocolChoice::V2 && endpoint.compression == CompressionChoice::Zstd {
         let message = "remote write 2.0 is sent with snappy only; zstd goes with prometheus.WriteRequest";
         table.get("compression").unwrap_or_else(|| table.field().clone()).wrong(report, message);
-    }
-    if let (Some(label), Some(field)) = (&endpoint.tenant_label, table.get("tenant_label"))
-        && label.starts_with("__")
-    {
-        field.wrong(report, "labels that start with `__` are reserved");
     }
     if matches!(endpoint.auth, Auth::None) && endpoint.url.scheme() == Scheme::Http && endpoint.enable_http2 {
         let hint = Some("it is negotiated over TLS");

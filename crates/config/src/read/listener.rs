@@ -8,18 +8,21 @@ use crate::read::client::is_token;
 use crate::read::section;
 use crate::schema;
 use crate::table::{Field, Report, Table};
-use crate::tenant::{HostPattern, TenantName};
+use crate::tenant::{HostPattern, TenantName, Tenants};
 
 /// What listens if the file names no listener.
 const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9009);
 const DEFAULT_TENANT: &str = "default";
 
-pub(super) fn listeners(file: &Table<'_>, report: &mut Report) -> Vec<Listener> {
+pub(super) fn listeners(file: &Table<'_>, tenants: &Tenants, report: &mut Report) -> Vec<Listener> {
     let Some(list) = file.get("listeners") else {
         let mut listener =
             listener(&Table::open(Field::new(&Node::EMPTY, "listeners"), &schema::LISTENER, report), report);
         listener.address = DEFAULT_ADDRESS;
         listener.tenant = TenantName::new(DEFAULT_TENANT).ok();
+        if let Some(list) = file.get("tenants") {
+            check_admitted(&list, listener.tenant.as_ref(), tenants, report);
+        }
         return vec![listener];
     };
     let mut listeners: Vec<Listener> = Vec::new();
@@ -35,6 +38,9 @@ pub(super) fn listeners(file: &Table<'_>, report: &mut Report) -> Vec<Listener> 
                 field.wrong(report, "another listener has this address");
             }
         }
+        if let Some(field) = table.get("tenant") {
+            check_admitted(&field, listener.tenant.as_ref(), tenants, report);
+        }
         if listener.tenant.is_none() {
             table.field().warn(
                 report,
@@ -48,6 +54,14 @@ pub(super) fn listeners(file: &Table<'_>, report: &mut Report) -> Vec<Listener> 
         list.wrong(report, "at least one listener is needed");
     }
     listeners
+}
+
+/// A listener whose own tenant is not admitted would refuse every request that names no other.
+fn check_admitted(at: &Field<'_>, tenant: Option<&TenantName>, tenants: &Tenants, report: &mut Report) {
+    if let Some(tenant) = tenant.filter(|tenant| !tenants.admits(tenant)) {
+        let message = format!("the listener's tenant {tenant:?} is not admitted", tenant = tenant.as_str());
+        at.wrong_with_hint(report, message, "write an entry with this name into `tenants`");
+    }
 }
 
 /// Everything but the address.

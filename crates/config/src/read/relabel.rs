@@ -1,36 +1,26 @@
-//! Reads `write_relabel_configs` and checks each rule's shape as Prometheus does (`relabel.Config.Validate`).
+//! Reads `write_relabel_configs`. Whether a rule is valid is for `remote_write::relabel` to say; here each flaw gets its
+//! place in the file.
+
+use remote_write::relabel::{Definition, Flaw};
 
 use crate::relabel::{RelabelAction, RelabelConfig};
 use crate::schema;
 use crate::table::{Field, Report, Table};
 
-const ACTIONS: [(&str, RelabelAction); 11] = [
-    ("replace", RelabelAction::Replace),
-    ("keep", RelabelAction::Keep),
-    ("drop", RelabelAction::Drop),
-    ("keepequal", RelabelAction::KeepEqual),
-    ("dropequal", RelabelAction::DropEqual),
-    ("hashmod", RelabelAction::HashMod),
-    ("labelmap", RelabelAction::LabelMap),
-    ("labeldrop", RelabelAction::LabelDrop),
-    ("labelkeep", RelabelAction::LabelKeep),
-    ("lowercase", RelabelAction::Lowercase),
-    ("uppercase", RelabelAction::Uppercase),
-];
-
 /// The word for an action.
-pub(crate) fn action_name(action: RelabelAction) -> &'static str {
-    ACTIONS.iter().find(|(_, known)| *known == action).map_or("", |(name, _)| name)
+pub(crate) const fn action_name(action: RelabelAction) -> &'static str {
+    action.name()
 }
 
 pub(super) fn rules(list: &Field<'_>, report: &mut Report) -> Vec<RelabelConfig> {
     list.items(report).into_iter().map(|item| rule(item, report)).collect()
 }
 
+/// A rule that is not valid is reported, and does nothing.
 fn rule(item: Field<'_>, report: &mut Report) -> RelabelConfig {
     let table = Table::open(item, &schema::RELABEL, report);
     let action = action(&table, report);
-    let rule = RelabelConfig {
+    let definition = Definition {
         source_labels: table.get("source_labels").map(|labels| labels.texts(report)).unwrap_or_default(),
         separator: table.text("separator", report),
         regex: table.text("regex", report),
@@ -39,68 +29,75 @@ fn rule(item: Field<'_>, report: &mut Report) -> RelabelConfig {
         replacement: table.text("replacement", report),
         action: action.unwrap_or_default(),
     };
-    // What a rule needs depends on its action.
-    if action.is_some() {
-        check(&table, &rule, report);
+    match definition.compile() {
+        Ok(rule) => rule,
+        Err(invalid) => {
+            // What else a rule needs depends on its action.
+            let flaws = invalid.0.iter().filter(|flaw| action.is_some() || matches!(flaw, Flaw::Regex(_)));
+            flaws.for_each(|flaw| report_flaw(&table, flaw, report));
+            RelabelConfig::default()
+        }
     }
-    rule
 }
 
 /// Prometheus takes an action in any case.
 fn action(table: &Table<'_>, report: &mut Report) -> Option<RelabelAction> {
     let Some(field) = table.get("action") else { return Some(RelabelAction::Replace) };
     let lower = field.node.text().unwrap_or_default().to_ascii_lowercase();
-    match ACTIONS.iter().find(|(name, _)| *name == lower) {
+    let actions = RelabelAction::ALL.map(|action| (action.name(), action));
+    match actions.iter().find(|(name, _)| *name == lower) {
         Some((_, action)) => Some(*action),
-        None => field.choice(report, &ACTIONS),
+        None => field.choice(report, &actions),
     }
 }
 
-fn check(table: &Table<'_>, rule: &RelabelConfig, report: &mut Report) {
-    let name = action_name(rule.action);
-    let default = RelabelConfig::default();
-    // A default that is written out is no mistake: generated configurations have them.
-    let changed = [
-        ("source_labels", rule.source_labels != default.source_labels),
-        ("separator", rule.separator != default.separator),
-        ("regex", rule.regex != default.regex),
-        ("modulus", rule.modulus != default.modulus),
-        ("target_label", rule.target_label != default.target_label),
-        ("replacement", rule.replacement != default.replacement),
-    ];
-    let allowed: &[&str] = match rule.action {
-        RelabelAction::KeepEqual | RelabelAction::DropEqual => &["source_labels", "target_label"],
-        RelabelAction::LabelDrop | RelabelAction::LabelKeep => &["regex"],
-        RelabelAction::Lowercase | RelabelAction::Uppercase => {
-            &["source_labels", "separator", "regex", "modulus", "target_label"]
+/// Reports a flaw at its key if that is written, otherwise at the rule.
+fn report_flaw(table: &Table<'_>, flaw: &Flaw, report: &mut Report) {
+    let field = flaw.key().and_then(|key| table.get(key.name()));
+    let field = field.as_ref().unwrap_or_else(|| table.field());
+    match flaw {
+        Flaw::Regex(invalid) => {
+            let hint = invalid.hint.unwrap_or("relabel rules take Go's (RE2) syntax, as in Prometheus");
+            field.wrong_with_hint(report, format_args!("{} at byte {}", invalid.what, invalid.offset), hint);
         }
-        RelabelAction::Replace
-        | RelabelAction::Keep
-        | RelabelAction::Drop
-        | RelabelAction::HashMod
-        | RelabelAction::LabelMap => &["source_labels", "separator", "regex", "modulus", "target_label", "replacement"],
-    };
-    for (key, _) in changed.iter().filter(|(key, changed)| *changed && !allowed.contains(key)) {
-        if let Some(field) = table.get(key) {
-            field.wrong(report, format_args!("{name} takes no {key}"));
+        Flaw::UselessKey(..) | Flaw::MissingKey(..) | Flaw::EmptySourceLabel => field.wrong(report, flaw),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::node::Node;
+    use crate::table::{Field, Report};
+
+    /// What is wrong with a list of rules.
+    fn problems(text: &str) -> Vec<String> {
+        let node = Node::parse(text, Path::new("f.yml")).unwrap();
+        let mut report = Report::new(Path::new("f.yml"), Path::new(""));
+        super::rules(&Field::new(&node, "rules"), &mut report);
+        report.problems.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_regex_that_go_would_refuse_is_a_problem_at_its_place() {
+        for (rule, problem) in [
+            (
+                "{action: keep, source_labels: [a], regex: 'a**'}",
+                "f.yml:1:45: rules[0].regex: repetition of a repetition `*` at byte 2 (write (?:a*)* to repeat a repetition)",
+            ),
+            (
+                "{action: keep, source_labels: [a], regex: '(a'}",
+                "f.yml:1:45: rules[0].regex: missing ) for the group opened at byte 0 (relabel rules take Go's (RE2) syntax, \
+                 as in Prometheus)",
+            ),
+            (
+                r"{action: keep, source_labels: [''], regex: '\Qa+\E'}",
+                "f.yml:1:33: rules[0].source_labels: a label name is empty",
+            ),
+        ] {
+            assert_eq!(problems(&format!("- {rule}")), [problem], "{rule}");
         }
-    }
-    if rule.action == RelabelAction::HashMod && rule.modulus == 0 {
-        table.field().wrong(report, "hashmod needs a modulus other than 0");
-    }
-    let needs_target = matches!(
-        rule.action,
-        RelabelAction::Replace
-            | RelabelAction::HashMod
-            | RelabelAction::Lowercase
-            | RelabelAction::Uppercase
-            | RelabelAction::KeepEqual
-            | RelabelAction::DropEqual
-    );
-    if needs_target && rule.target_label.is_empty() {
-        table.field().wrong(report, format_args!("{name} needs target_label"));
-    }
-    if rule.action == RelabelAction::LabelMap && rule.replacement.is_empty() {
-        table.field().wrong(report, "labelmap needs a replacement that is a label name");
+        assert_eq!(problems(r"- {action: Keep, source_labels: [a], regex: '\d{,2}\Qa+\E'}"), [""; 0]);
     }
 }

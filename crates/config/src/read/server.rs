@@ -75,13 +75,6 @@ fn public(admin: &Table<'_>, report: &mut Report) -> AdminPublic {
 }
 
 pub(super) fn log(table: &Table<'_>, report: &mut Report) -> Log {
-    let max_size = table.size("max_size", report);
-    if max_size < MIN_LOG_SIZE
-        && let Some(field) =
-            table.get("max_size").filter(|field| field.node.text().is_some_and(|t| parse_size(t).is_ok()))
-    {
-        field.wrong(report, "a tenant's log needs at least 1MiB");
-    }
     let path = table.text("path", report);
     if let Some(field) = table.get("path").filter(|_| path.is_empty() || path.contains('\0')) {
         field.wrong(report, "expected the name of a directory");
@@ -89,10 +82,19 @@ pub(super) fn log(table: &Table<'_>, report: &mut Report) -> Log {
     Log {
         path: PathBuf::from(path),
         retain: table.duration("retain", report),
-        max_size,
+        max_size: table.value("max_size", report, parse_log_size),
         max_total_size: table.value("max_total_size", report, parse_total_size),
         min_free: table.size("min_free", report),
         on_full: table.choice("on_full", report, &ON_FULL),
+    }
+}
+
+/// The size of a tenant's log.
+pub(super) fn parse_log_size(text: &str) -> Result<u64, String> {
+    match parse_size(text) {
+        Ok(bytes) if bytes >= MIN_LOG_SIZE => Ok(bytes),
+        Ok(_) => Err("a tenant's log needs at least 1MiB".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use writegate_config::{Config, Limits, OnFull, ProtocolChoice, Protocols, Size, diff, load};
+use std::time::Duration;
+
+use writegate_config::{Config, Limits, OnFull, ProtocolChoice, Protocols, Size, TenantName, Tenants, diff, load};
 
 use crate::{config, parse_text, testdata};
 
@@ -27,6 +29,7 @@ fn without_a_file_the_gateway_listens_on_loopback_for_one_tenant_and_sends_nowhe
             label_value_bytes: 16 << 10,
         }
     );
+    assert_eq!(without.tenants, Tenants::default());
     assert_eq!(without.dead_letters_max_size, 1 << 30);
     assert_eq!((without.endpoints.len(), without.watched_files.len()), (0, 0));
     let empty = config("");
@@ -85,6 +88,45 @@ fn a_diff_names_what_came_what_went_and_what_needs_a_restart() {
 }
 
 #[test]
+fn a_diff_names_the_tenants_whose_settings_differ() {
+    let with = |tenants: &str| config(&format!("listeners: [{{address: ':1', tenant: a}}]\ntenants: {tenants}\n"));
+    let names = |tenants: Vec<TenantName>| tenants.iter().map(TenantName::to_string).collect::<Vec<_>>().join(" ");
+    let everybody = with("");
+    let old = with("[{name: a, id: '1'}, {name: b}, {name: c, log: {on_full: refuse}}, {name: '*'}]");
+    for (new, added, removed, changed) in [
+        ("[{name: '*'}, {name: c, log: {on_full: refuse}}, {name: b}, {name: a, id: '1'}]", "", "", ""),
+        (
+            "[{name: a}, {name: b, external_labels: {c: d}}, {name: c, log: {max_size: 1MiB, on_full: refuse}}]",
+            "",
+            "*",
+            "a b c",
+        ),
+        ("[{name: a, id: '1'}, {name: '*', log: {max_size: 1MiB}}, {name: e}]", "e", "b c", "*"),
+        ("[{name: a, id: '1', write_relabel_configs: [{action: keep}]}]", "", "* b c", "a"),
+        ("", "", "* a b c", ""),
+    ] {
+        let diff = diff(&old, &with(new)).tenants;
+        let named = (names(diff.added), names(diff.removed), names(diff.changed));
+        assert_eq!(named, (added.to_owned(), removed.to_owned(), changed.to_owned()), "{new}");
+    }
+    assert_eq!(names(diff(&everybody, &old).tenants.added), "* a b c");
+}
+
+#[test]
+fn sample_age_limit_is_another_word_for_max_age() {
+    for (keys, expected) in [
+        ("", None),
+        (", max_age: 0", None),
+        (", max_age: 2h", Some(7200)),
+        (", queue_config: {sample_age_limit: 2h}", Some(7200)),
+        (", max_age: 2h, queue_config: {sample_age_limit: 120m}", Some(7200)),
+    ] {
+        let config = config(&format!("remote_write: [{{url: 'http://localhost/'{keys}}}]"));
+        assert_eq!(config.endpoints[0].max_age, expected.map(Duration::from_secs), "{keys}");
+    }
+}
+
+#[test]
 fn defaults_of_an_endpoint_are_the_contracts() {
     let endpoint = config("log: {on_full: refuse}\nremote_write: [{url: 'http://localhost/'}]").endpoints.remove(0);
     assert!(endpoint.send_exemplars && endpoint.send_native_histograms && endpoint.metadata_send);
@@ -93,13 +135,16 @@ fn defaults_of_an_endpoint_are_the_contracts() {
     assert_eq!(endpoint.queue.max_samples_per_send, 10_000);
     assert_eq!(endpoint.protocol, ProtocolChoice::Auto);
     assert_eq!((endpoint.max_age, endpoint.tenant_header), (None, None));
-    assert_eq!(endpoint.on_full, OnFull::Refuse, "an endpoint follows the log's policy");
+    assert_eq!(endpoint.tenant_label, None);
+    assert_eq!(endpoint.on_full, OnFull::DropOldest, "an endpoint asks for no more than the tenant's log gives");
 }
 
 #[test]
 fn an_endpoint_that_several_tenants_reach_unmarked_is_warned_about() {
     let two = "listeners: [{address: ':1', tenant: a}, {address: ':2', tenant: b}]\n";
     let any = "listeners: [{address: ':1', tenant: a, tenant_from: [{path: true}]}]\n";
+    let listed = &format!("{any}tenants: [{{name: a}}, {{name: b}}]\n");
+    let all = &format!("{any}tenants: [{{name: a}}, {{name: '*'}}]\n");
     for (listeners, keys, warned) in [
         ("", "", false),
         (two, "", true),
@@ -110,9 +155,47 @@ fn an_endpoint_that_several_tenants_reach_unmarked_is_warned_about() {
         (any, ", tenants: [b]", false),
         (any, ", tenants: ['b*']", true),
         (any, ", tenants: [b, c]", true),
+        (listed, "", true),
+        (listed, ", tenant_label: tenant", false),
+        (listed, ", tenants: [b, c]", false),
+        (listed, ", tenants: ['b*']", false),
+        (listed, ", tenants: ['*']", true),
+        (all, ", tenants: [b]", false),
+        (all, ", tenants: ['b*']", true),
     ] {
         let yaml = format!("{listeners}remote_write: [{{url: 'http://localhost/'{keys}}}]");
         let warnings = parse_text(&yaml).unwrap().warnings;
         assert_eq!(warnings.iter().any(|warning| warning.message.contains("several tenants")), warned, "{yaml}");
+    }
+}
+
+#[test]
+fn a_rule_that_may_make_one_series_of_two_is_warned_about() {
+    for (rule, warned) in [
+        ("{action: labeldrop, regex: replica}", true),
+        ("{action: LabelKeep, regex: job}", true),
+        ("{action: labelmap, regex: 'k8s_(.*)'}", true),
+        ("{source_labels: [host], target_label: host, regex: '(.*):.*'}", true),
+        ("{action: replace, target_label: __name__, replacement: a}", true),
+        ("{target_label: host, replacement: ''}", true),
+        ("{source_labels: [a], target_label: '${1}'}", true),
+        ("{action: lowercase, source_labels: [host], target_label: host}", true),
+        ("{action: hashmod, source_labels: [a, host], target_label: host, modulus: 2}", true),
+        ("{target_label: cluster, replacement: eu}", false),
+        ("{source_labels: [a], target_label: b}", false),
+        ("{action: uppercase, source_labels: [a], target_label: b}", false),
+        ("{action: hashmod, source_labels: [a], target_label: b, modulus: 2}", false),
+        ("{action: keep, source_labels: [__name__], regex: up}", false),
+        ("{action: drop, source_labels: [__name__], regex: up}", false),
+        ("{action: keepequal, source_labels: [a], target_label: a}", false),
+    ] {
+        for yaml in [
+            format!("remote_write: [{{url: 'http://localhost/', write_relabel_configs: [{rule}]}}]"),
+            format!("tenants: [{{name: default, write_relabel_configs: [{rule}]}}]"),
+        ] {
+            let warnings = parse_text(&yaml).unwrap().warnings;
+            let merging = warnings.iter().any(|warning| warning.message.contains("two series may become one"));
+            assert_eq!(merging, warned, "{yaml}");
+        }
     }
 }

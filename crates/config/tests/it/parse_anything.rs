@@ -8,7 +8,7 @@ use crate::{parse_text, testdata};
 fn fragments() -> impl Strategy<Value = String> {
     let keys = "listeners address tenant tenant_from host header path admin public log max_size limits remote_write url \
                 name headers basic_auth authorization queue_config from tenants write_relabel_configs action tls_config \
-                azuread sigv4 oauth2 proxy_url";
+                azuread sigv4 oauth2 proxy_url id external_labels tenant_label max_age sample_age_limit target_label";
     let pieces: Vec<&str> = keys
         .split_whitespace()
         .chain(["\n", "\n  ", "\n- ", ": ", "[", "]", "{", "}", ", ", "*a", "&a ", "<<", "~", "1", "5m", "90%", "é"])

@@ -31,6 +31,11 @@ pub fn family_hash(family: &[u8]) -> u32 {
     low(hash(family))
 }
 
+/// [`series_hash`] of labels as remote write 1.0 writes them.
+pub(crate) fn hash_of_canonical(canonical: &[u8]) -> u32 {
+    low(hash(canonical))
+}
+
 pub(super) fn hash(canonical: &[u8]) -> u64 {
     xxh3_64(canonical)
 }
@@ -40,7 +45,7 @@ pub(super) const fn low(hash: u64) -> u32 {
 }
 
 /// Appends one label as remote write 1.0 writes it in a series.
-pub(super) fn put_label(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+pub(crate) fn put_label(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     if name.len() + value.len() < 0x80 - 4 {
         // Nearly all labels: every length is one byte.
         out.extend_from_slice(&[0x0a, (name.len() + value.len() + 4) as u8, 0x0a, name.len() as u8]);

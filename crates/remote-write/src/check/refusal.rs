@@ -1,14 +1,12 @@
 //! What was refused and why, in numbers and in words that are safe to send back and to log.
 
 use super::histogram::InvalidHistogram;
-use super::labels::{Entry, NAME};
+use super::labels::Entry;
 use crate::Counts;
+use crate::model::Label;
+use crate::series_text::{self, push_escaped};
 use std::fmt::{self, Display, Write};
 
-/// A series is described in at most this many bytes.
-const MAX_SERIES_TEXT: usize = 512;
-/// So much of it is for punctuation and for the marks where something is left out.
-const MARKS: usize = 32;
 /// A label's name is quoted in a cause up to this many bytes.
 const MAX_NAME_TEXT: usize = 128;
 
@@ -181,39 +179,7 @@ fn quoted(name: &[u8]) -> String {
     text
 }
 
-/// `name{label="value"}` in at most [`MAX_SERIES_TEXT`] bytes.
-fn describe(labels: &[Entry<'_>]) -> String {
-    let mut text = String::new();
-    let name = labels.iter().find(|entry| entry.label.name == NAME);
-    push_escaped(&mut text, name.map_or(&[], |entry| entry.label.value), MAX_SERIES_TEXT - MARKS);
-    text.push('{');
-    let others = labels.iter().map(|entry| entry.label).filter(|label| label.name != NAME);
-    for (index, label) in others.enumerate() {
-        if index > 0 {
-            text.push(',');
-        }
-        let end = MAX_SERIES_TEXT - MARKS;
-        push_escaped(&mut text, label.name, end);
-        text.push_str("=\"");
-        push_escaped(&mut text, label.value, end);
-        text.push('"');
-        if text.len() >= end {
-            break;
-        }
-    }
-    text.push('}');
-    text
-}
-
-/// Appends as much of `bytes` as fits into `end` bytes of text; then `…`.
-fn push_escaped(text: &mut String, bytes: &[u8], end: usize) {
-    let cut = bytes.get(..MAX_SERIES_TEXT).unwrap_or(bytes);
-    for character in String::from_utf8_lossy(cut).chars() {
-        let escaped = character.escape_debug();
-        if text.len() + escaped.clone().map(char::len_utf8).sum::<usize>() > end {
-            text.push('…');
-            return;
-        }
-        text.extend(escaped);
-    }
+fn describe(entries: &[Entry<'_>]) -> String {
+    let labels: Vec<Label<'_>> = entries.iter().map(|entry| entry.label).collect();
+    series_text::describe(&labels)
 }

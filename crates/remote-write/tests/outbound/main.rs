@@ -6,6 +6,7 @@
 mod concat;
 mod encode;
 mod oracle;
+mod pieces;
 mod requests;
 mod split;
 mod translate;

@@ -17,7 +17,7 @@ use crate::requests::{
     requests, sample,
 };
 
-const V1: Form = Form { protocol: Protocol::V1, exemplars: true, native_histograms: true };
+const V1: Form = Form { protocol: Protocol::V1, exemplars: true, native_histograms: true, metadata: true };
 const V2: Form = Form { protocol: Protocol::V2, ..V1 };
 
 /// Forms a request of `from` and checks that the books balance.
@@ -67,6 +67,7 @@ fn forms() -> impl Strategy<Value = Form> {
         protocol: if v1 { Protocol::V1 } else { Protocol::V2 },
         exemplars,
         native_histograms,
+        metadata: true,
     })
 }
 
@@ -433,7 +434,7 @@ fn only_what_must_change_needs_forming() {
     let [samples, histograms, exemplars] = [(1, 0, 0), (1, 1, 0), (1, 0, 1)]
         .map(|(samples, histograms, exemplars)| Counts { samples, histograms, exemplars });
     let check = |from, counts, to, expected| {
-        assert_eq!(needs_forming(from, counts, &to), expected, "{from:?} {counts:?} {to:?}");
+        assert_eq!(needs_forming(from, counts, 0, &to), expected, "{from:?} {counts:?} {to:?}");
     };
     for (own, other, to) in [(Protocol::V1, Protocol::V2, V1), (Protocol::V2, Protocol::V1, V2)] {
         check(other, samples, to, true);

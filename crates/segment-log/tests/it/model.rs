@@ -123,7 +123,7 @@ impl World {
         for name in CURSORS {
             let cursor = self.rig.log().cursor(name, Start::Oldest).unwrap();
             if name == "strict" {
-                cursor.set_on_full(OnFull::Refuse);
+                cursor.set_on_full(Some(OnFull::Refuse));
             }
         }
     }

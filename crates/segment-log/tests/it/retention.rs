@@ -127,7 +127,7 @@ fn a_log_that_refuses_when_full_takes_appends_again_as_soon_as_there_is_room() {
     let by_log = |rig: &Rig| rig.log().set_limits(Some(12_000), Some(OnFull::Refuse));
     let by_cursor = |rig: &Rig| {
         rig.log().set_limits(Some(12_000), None);
-        rig.log().cursor("c", Start::Oldest).unwrap().set_on_full(OnFull::Refuse);
+        rig.log().cursor("c", Start::Oldest).unwrap().set_on_full(Some(OnFull::Refuse));
     };
     for refuse in [&by_log as &dyn Fn(&Rig), &by_cursor] {
         let rig = Rig::new(options());

@@ -35,14 +35,14 @@ pub(super) enum Act {
 }
 
 impl Reply {
-    /// What a healthy receiver does: take the request, 204.
+    /// What a healthy receiver does: take the request, 204; with a [`Judge`](super::Judge), what that says.
     pub fn healthy() -> Self {
         Self::with(Act::Healthy, StatusCode::NO_CONTENT)
     }
 
     /// That status, nothing taken. Numbers that are no status become 500.
     pub fn status(status: u16) -> Self {
-        Self::with(Act::Answer, StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
+        Self::with(Act::Answer, status_code(status))
     }
 
     /// Resets the connection when the head was read. (From a function, which needs the body: after it.)
@@ -77,7 +77,8 @@ impl Reply {
         }
     }
 
-    /// Takes the request's contents all the same. Booked when the body was read, before any delay.
+    /// Takes the request's contents all the same, with a [`Judge`](super::Judge) what that lets pass. Booked when the
+    /// body was read, before any delay.
     #[must_use]
     pub fn taking(mut self) -> Self {
         self.takes = true;
@@ -125,6 +126,11 @@ impl Reply {
         self.gate = Some(gate.clone());
         self
     }
+}
+
+/// The status of that number; 500 for a number that is none.
+pub(super) fn status_code(number: u16) -> StatusCode {
+    StatusCode::from_u16(number).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// The body of an answer.

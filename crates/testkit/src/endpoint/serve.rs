@@ -14,14 +14,15 @@ use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto;
 use remote_write::compression::Decompressor;
 use remote_write::read::read;
-use remote_write::{Compression, Counts, Protocol};
+use remote_write::{Compression, Protocol};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::count::{Contents, count};
+use super::judge::{Case, Ruling};
 use super::reply::Act;
 use super::socket::{Control, Socket};
-use super::{Desk, EndpointSettings, Keep, Received, Reply, ReplyBody, Speaks, Stats};
+use super::{Books, Desk, EndpointSettings, Keep, Received, Refusal, Reply, ReplyBody, Speaks, Stats};
 
 /// Between failed accepts.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
@@ -161,8 +162,6 @@ struct Push {
     body: Bytes,
 }
 
-type Refusal = (StatusCode, String);
-
 impl Push {
     /// Understands the request, chooses the reply and books what is taken. A scripted status is answered even to what
     /// cannot be understood.
@@ -210,33 +209,22 @@ impl Push {
         decoded: &[u8],
         desk: &Desk,
     ) -> Result<Reply, Refusal> {
-        let Understood { protocol, contents, .. } = *understood;
         let keeps_requests = desk.settings.keep == Keep::Requests;
         let answerer = if scripted.is_none() { desk.books().answerer.clone() } else { None };
-        let body_bytes = self.body.len() as u64;
+        let body_bytes = self.body.len();
         let wanted = keeps_requests || answerer.is_some();
         let received = wanted.then(|| self.received(Some(understood), decoded));
         let chosen = received.as_ref().zip(answerer).map(|(received, answerer)| answerer(received));
         let mut reply = scripted.or(chosen).unwrap_or_else(Reply::healthy);
-        let silently = protocol == Protocol::V2 && desk.settings.speaks == Speaks::V1Silently;
+        let silently = understood.protocol == Protocol::V2 && desk.settings.speaks == Speaks::V1Silently;
         let takes = reply.takes && !silently;
-        let request = (takes && desk.settings.keep != Keep::Counts).then(|| read(protocol, decoded)).transpose();
-        let request = request.map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
-        desk.update(|books| {
-            if takes {
-                books.stats.taken_requests += 1;
-                books.stats.taken_v2_requests += u64::from(protocol == Protocol::V2);
-                books.stats.taken += contents.counts;
-                books.stats.metadata += contents.metadata;
-                books.stats.body_bytes += body_bytes;
-            }
-            if let Some(request) = &request {
-                books.ledger.record(request);
-            }
+        let case = takes.then(|| understood.case(decoded, body_bytes, &desk.settings)).transpose()?;
+        let ruling = desk.update(|books| {
             books.requests.extend(received.filter(|_| keeps_requests));
+            case.map(|case| books.take(&case, &desk.settings))
         });
-        if reply.act == Act::Healthy && protocol == Protocol::V2 && takes {
-            put_written(&mut reply.headers, contents.counts);
+        if let Some(ruling) = ruling.filter(|_| reply.act == Act::Healthy) {
+            ruling.put_into(&mut reply, understood.protocol);
         }
         Ok(reply)
     }
@@ -262,6 +250,43 @@ struct Understood {
     contents: Contents,
 }
 
+impl Understood {
+    /// The request as it is to be taken, its series only where somebody looks at them.
+    fn case<'a>(&self, decoded: &'a [u8], body_bytes: usize, settings: &EndpointSettings) -> Result<Case<'a>, Refusal> {
+        let looks = settings.keep != Keep::Counts || settings.judge.is_some();
+        let request = looks.then(|| read(self.protocol, decoded)).transpose();
+        let request = request.map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
+        let Self { protocol, contents, .. } = *self;
+        Ok(Case { protocol, contents, body_bytes, decoded_bytes: decoded.len(), request: request.unwrap_or_default() })
+    }
+}
+
+impl Books {
+    /// Books what of the request is stored: what the judge lets pass, all if there is none.
+    fn take(&mut self, case: &Case<'_>, settings: &EndpointSettings) -> Ruling {
+        let keeps_points = settings.keep != Keep::Counts;
+        let ruling = match &settings.judge {
+            Some(judge) => judge.rule(case, &mut self.docket, |point| {
+                if keeps_points {
+                    self.ledger.note(point);
+                }
+            }),
+            None => {
+                self.ledger.record(&case.request);
+                Ruling::all(case.contents.counts)
+            }
+        };
+        if ruling.refusal.is_none() || !ruling.stored.is_zero() {
+            self.stats.taken_requests += 1;
+            self.stats.taken_v2_requests += u64::from(case.protocol == Protocol::V2);
+            self.stats.taken += ruling.stored;
+            self.stats.metadata += case.contents.metadata;
+            self.stats.body_bytes += case.body_bytes as u64;
+        }
+        ruling
+    }
+}
+
 /// By `Content-Type` alone (remote write 2.0 "Protocol"); only the exact spellings that senders use.
 fn protocol(headers: &HeaderMap) -> Result<Protocol, Refusal> {
     match headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes) {
@@ -279,10 +304,4 @@ fn compression(headers: &HeaderMap) -> Result<Compression, Refusal> {
         Some(b"zstd") => Ok(Compression::Zstd),
         Some(_) => Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "unknown content encoding".to_owned())),
     }
-}
-
-fn put_written(headers: &mut HeaderMap, counts: Counts) {
-    headers.insert("x-prometheus-remote-write-samples-written", counts.samples.into());
-    headers.insert("x-prometheus-remote-write-histograms-written", counts.histograms.into());
-    headers.insert("x-prometheus-remote-write-exemplars-written", counts.exemplars.into());
 }

@@ -1,0 +1,129 @@
+//! What is done to each series on its way to an endpoint, step by step.
+
+use super::label_set::LabelSet;
+use super::rule::Rule;
+
+/// One step of a pipeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Sets a label unless the series has it: Prometheus' external labels.
+    Default {
+        /// The label's name.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+    /// Sets a label, whatever the series has.
+    Set {
+        /// The label's name.
+        name: String,
+        /// Its value; an empty one removes the label.
+        value: String,
+    },
+    /// Applies a rule.
+    Rule(Rule),
+}
+
+impl Step {
+    /// Does the step; returns whether the series is kept.
+    fn apply<'a>(&'a self, labels: &mut LabelSet<'a>) -> bool {
+        match self {
+            Self::Default { name, value } => {
+                if labels.get(name).is_empty() {
+                    labels.set(name.into(), value.into());
+                }
+                true
+            }
+            Self::Set { name, value } => {
+                labels.set(name.into(), value.into());
+                true
+            }
+            Self::Rule(rule) => rule.apply(labels),
+        }
+    }
+
+    const fn edits(&self) -> bool {
+        match self {
+            Self::Default { .. } | Self::Set { .. } => true,
+            Self::Rule(rule) => !rule.definition().action.selects(),
+        }
+    }
+}
+
+/// The steps that each series goes through, in order, until one drops it.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    steps: Vec<Step>,
+    pub(super) seed: u64,
+}
+
+impl Pipeline {
+    /// `seed` tells the results of this pipeline from those of others in the same [`super::Cache`]: it must be random,
+    /// and another one whenever the steps change.
+    pub const fn new(steps: Vec<Step>, seed: u64) -> Self {
+        Self { steps, seed }
+    }
+
+    /// Whether there is no step, so that every series passes unchanged.
+    pub const fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Whether labels may change; if not, whole series are kept or dropped.
+    pub fn edits(&self) -> bool {
+        self.steps.iter().any(Step::edits)
+    }
+
+    /// Takes a series through the steps and leaves its labels in the order of their names; returns whether it is kept.
+    /// A series without any label is none.
+    pub(super) fn apply<'a>(&'a self, labels: &mut LabelSet<'a>) -> bool {
+        let kept = self.steps.iter().all(|step| step.apply(labels)) && !labels.is_empty();
+        labels.sort();
+        kept
+    }
+
+    /// What each step does to a series of these labels, names and values in any order.
+    pub fn explain(&self, labels: &[(String, String)]) -> Explanation {
+        let mut now = LabelSet::default();
+        labels.iter().for_each(|(name, value)| now.push_own(name, value));
+        let mut steps = Vec::new();
+        let mut before = owned(&now);
+        for step in &self.steps {
+            if !step.apply(&mut now) {
+                steps.push(Outcome::Dropped);
+                return Explanation { steps, labels: None };
+            }
+            let after = owned(&now);
+            steps.push(if after == before { Outcome::Unchanged } else { Outcome::Changed(after.clone()) });
+            before = after;
+        }
+        Explanation { steps, labels: Some(before).filter(|labels| !labels.is_empty()) }
+    }
+}
+
+fn owned(labels: &LabelSet<'_>) -> Vec<(String, String)> {
+    let mut owned: Vec<_> = labels.iter().map(|(name, value)| (name.to_owned(), value.to_string())).collect();
+    owned.sort_unstable();
+    owned
+}
+
+/// What a pipeline does to one series.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// For each step what came of it; none for those behind the one that dropped the series.
+    pub steps: Vec<Outcome>,
+    /// The labels in the end, in the order of their names; `None` when the series is dropped, also for having no label
+    /// left.
+    pub labels: Option<Vec<(String, String)>>,
+}
+
+/// What a step does to a series.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The labels stay.
+    Unchanged,
+    /// The labels become these, in the order of their names.
+    Changed(Vec<(String, String)>),
+    /// The series goes no further.
+    Dropped,
+}

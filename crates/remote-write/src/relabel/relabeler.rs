@@ -1,0 +1,318 @@
+//! Takes requests through a pipeline: finds what the cache knows, works out the rest, and writes what changes.
+//! A v1 request is spliced, a v2 request that changes is encoded anew because its symbols do.
+
+use super::cache::{Cache, Edited, Order, Query, Verdict};
+use super::label_set::LabelSet;
+use super::pipeline::Pipeline;
+use super::scan::{self, Found, Keys};
+use crate::check::{family_hash, hash_of_canonical};
+use crate::encode::V2Encoder;
+use crate::model::Label;
+use crate::series_text;
+use crate::source::{Fields, SeriesParts, Source};
+use crate::wire::{Malformed, Reader, WireType, put_tag, put_varint};
+use crate::{Counts, Protocol, read};
+
+/// Scratch memory above this many bytes is given back after a request.
+const KEPT_BYTES: usize = 1 << 20;
+
+/// What became of a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Relabeled {
+    /// If not, the output is empty and the request is to be used as it is.
+    pub changed: bool,
+    /// Data points of the series that are kept.
+    pub kept: Counts,
+    /// Data points of the series that were dropped.
+    pub dropped: Counts,
+    /// Series that are kept. With none of them, a changed output is empty but for v1 metadata.
+    pub series: u32,
+    /// The first series that was dropped, as `name{label="value"}`, at most 512 bytes.
+    pub first_dropped: Option<String>,
+}
+
+/// Relabels requests one after the other in the same memory. One per thread.
+#[derive(Debug, Default)]
+pub struct Relabeler {
+    scratch: Scratch,
+    encoder: V2Encoder,
+}
+
+#[derive(Debug, Default)]
+struct Scratch {
+    found: Vec<Found>,
+    /// One for each that was found.
+    queries: Vec<Query>,
+    order: Order,
+    keys: Keys,
+    /// What the queries' verdicts refer to.
+    labels: Vec<u8>,
+    /// Labels of one series, before and after.
+    before: Vec<u8>,
+    after: Vec<u8>,
+}
+
+impl Relabeler {
+    /// Takes no memory to speak of until the first request.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Writes the request `decoded` as `pipeline` leaves it, in place of what `out` holds. `out` stays empty if nothing
+    /// changes.
+    ///
+    /// Data points are copied with exemplars and metadata, their bits untouched. v1 metadata beside the series passes.
+    /// Series that come out with the same labels stay apart.
+    ///
+    /// # Errors
+    /// When the bytes are not a checked request of this protocol; `out` is then useless.
+    pub fn relabel(
+        &mut self,
+        pipeline: &Pipeline,
+        cache: &Cache,
+        protocol: Protocol,
+        decoded: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Relabeled, Malformed> {
+        out.clear();
+        let source = Source::new(protocol, decoded)?;
+        self.scratch.keys.clear();
+        let relabeled = match protocol {
+            Protocol::V1 => self.relabel_v1(pipeline, cache, &source, decoded, out)?,
+            Protocol::V2 => self.relabel_v2(pipeline, cache, source, decoded, out)?,
+        };
+        self.scratch.shrink();
+        Ok(relabeled)
+    }
+
+    /// Replaces what `out` holds by the footprint of the request as `pipeline` leaves it: the sorted, distinct hashes of
+    /// its series ([`crate::check::series_hash`]) and of its v1 families ([`family_hash`]).
+    ///
+    /// # Errors
+    /// When the bytes are not a checked request of this protocol.
+    pub fn footprint(
+        &mut self,
+        pipeline: &Pipeline,
+        cache: &Cache,
+        protocol: Protocol,
+        decoded: &[u8],
+        out: &mut Vec<u32>,
+    ) -> Result<(), Malformed> {
+        out.clear();
+        let source = Source::new(protocol, decoded)?;
+        self.scratch.keys.clear();
+        let mut series = source.series();
+        while self.scratch.judge_next(pipeline, cache, &source, decoded, &mut series)? {
+            out.extend(self.scratch.queries.iter().filter_map(|query| match query.verdict? {
+                Verdict::Dropped => None,
+                Verdict::Unchanged(hash) => Some(hash),
+                Verdict::Edited(edited) => Some(edited.hash),
+            }));
+        }
+        for family in source.metadata() {
+            out.push(family_hash(read::family(family?.0)?.value.family));
+        }
+        self.scratch.shrink();
+        out.sort_unstable();
+        out.dedup();
+        Ok(())
+    }
+
+    fn relabel_v1(
+        &mut self,
+        pipeline: &Pipeline,
+        cache: &Cache,
+        source: &Source<'_>,
+        decoded: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Relabeled, Malformed> {
+        let mut relabeled = Relabeled::default();
+        // What is in front of it has been written, or left out.
+        let mut written = 0;
+        let mut series = source.series();
+        while self.scratch.judge_next(pipeline, cache, source, decoded, &mut series)? {
+            for (found, verdict) in self.scratch.judged() {
+                relabeled.book(found, verdict, source, decoded)?;
+                match verdict {
+                    Verdict::Unchanged(_) => {}
+                    Verdict::Dropped => {
+                        out.extend_from_slice(decoded.get(written..found.start).unwrap_or_default());
+                        written = found.end;
+                    }
+                    Verdict::Edited(edited) => {
+                        out.extend_from_slice(decoded.get(written..found.start).unwrap_or_default());
+                        let labels = edited.of(&self.scratch.labels);
+                        put_tag(out, read::V1_TIMESERIES, WireType::Len);
+                        put_varint(out, (labels.len() + found.end - found.data) as u64);
+                        out.extend_from_slice(labels);
+                        written = found.data;
+                    }
+                }
+            }
+        }
+        if relabeled.changed {
+            out.extend_from_slice(decoded.get(written..).unwrap_or_default());
+        }
+        Ok(relabeled)
+    }
+
+    fn relabel_v2<'a>(
+        &mut self,
+        pipeline: &Pipeline,
+        cache: &Cache,
+        mut source: Source<'a>,
+        decoded: &'a [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Relabeled, Malformed> {
+        let mut relabeled = Relabeled::default();
+        let mut parts = SeriesParts::default();
+        let mut ahead = source.series();
+        // Encoding starts with the first series that changes, and then catches up.
+        let mut behind = source.series();
+        let mut unchanged = 0;
+        self.encoder.clear();
+        while self.scratch.judge_next(pipeline, cache, &source, decoded, &mut ahead)? {
+            for (found, verdict) in self.scratch.judged() {
+                relabeled.book(found, verdict, &source, decoded)?;
+            }
+            if !relabeled.changed {
+                unchanged += self.scratch.queries.len();
+                continue;
+            }
+            for series in behind.by_ref().take(std::mem::take(&mut unchanged)) {
+                source.take_apart(series?.0, &mut parts)?;
+                self.encoder.put_parts(&mut source, &parts)?;
+            }
+            for ((_, verdict), series) in self.scratch.judged().zip(behind.by_ref()) {
+                let content = series?.0;
+                if verdict == Verdict::Dropped {
+                    continue;
+                }
+                source.take_apart(content, &mut parts)?;
+                if let Verdict::Edited(edited) = verdict {
+                    let labels = edited.of(&self.scratch.labels);
+                    put_relabeled(&mut self.encoder, &mut source, &parts, labels)?;
+                } else {
+                    self.encoder.put_parts(&mut source, &parts)?;
+                }
+            }
+        }
+        if relabeled.changed && relabeled.series > 0 {
+            self.encoder.finish(out);
+        }
+        Ok(relabeled)
+    }
+}
+
+/// Appends a series with other labels, given as v1 writes them.
+fn put_relabeled<'a>(
+    encoder: &mut V2Encoder,
+    source: &mut Source<'a>,
+    parts: &SeriesParts<'a>,
+    labels: &[u8],
+) -> Result<(), Malformed> {
+    let mut relabeled: Vec<Label<'_>> = Vec::new();
+    scan::label_messages(Reader::new(labels), |label| {
+        relabeled.push(label);
+        Ok(())
+    })?;
+    encoder.put_parts_labelled(source, parts, &relabeled)
+}
+
+impl Relabeled {
+    fn book(&mut self, found: &Found, verdict: Verdict, source: &Source<'_>, decoded: &[u8]) -> Result<(), Malformed> {
+        if verdict != Verdict::Dropped {
+            self.changed |= matches!(verdict, Verdict::Edited(_));
+            self.kept += found.counts;
+            self.series += 1;
+            return Ok(());
+        }
+        self.changed = true;
+        self.dropped += found.counts;
+        if self.first_dropped.is_none() {
+            let mut labels = Vec::new();
+            scan::for_each_label(source, found.label_fields(decoded)?, |label| {
+                labels.push(label);
+                Ok(())
+            })?;
+            self.first_dropped = Some(series_text::describe(&labels));
+        }
+        Ok(())
+    }
+}
+
+impl Scratch {
+    /// Finds the next series and what becomes of each; returns whether there are any.
+    fn judge_next<'a>(
+        &mut self,
+        pipeline: &Pipeline,
+        cache: &Cache,
+        source: &Source<'a>,
+        decoded: &'a [u8],
+        series: &mut Fields<'a>,
+    ) -> Result<bool, Malformed> {
+        scan::next_chunk(source.protocol, series, &mut self.found)?;
+        self.queries.clear();
+        self.labels.clear();
+        for found in &self.found {
+            let key = self.keys.key(source, found.label_fields(decoded)?, pipeline.seed)?;
+            self.queries.push(Query { key, verdict: None, fresh: false });
+        }
+        cache.find(&mut self.queries, &mut self.order, &mut self.labels);
+        if self.queries.iter().any(|query| query.verdict.is_none()) {
+            self.work_out(pipeline, source, decoded)?;
+            cache.learn(&self.queries, &mut self.order, &self.labels);
+        }
+        Ok(!self.found.is_empty())
+    }
+
+    /// Applies the pipeline to the series that the cache does not know.
+    fn work_out<'a>(&mut self, pipeline: &Pipeline, source: &Source<'a>, decoded: &'a [u8]) -> Result<(), Malformed> {
+        let mut labels = LabelSet::default();
+        for (found, query) in self.found.iter().zip(&mut self.queries).filter(|(_, query)| query.verdict.is_none()) {
+            query.fresh = true;
+            labels.clear();
+            self.before.clear();
+            let fields = found.label_fields(decoded)?;
+            scan::for_each_label(source, fields, |label| {
+                labels.push_own(text(label.name, found)?, text(label.value, found)?);
+                Ok(())
+            })?;
+            scan::put_canonical(&mut self.before, labels.labels());
+            query.verdict = Some(if !pipeline.apply(&mut labels) {
+                Verdict::Dropped
+            } else {
+                scan::put_canonical(&mut self.after, labels.labels());
+                let hash = hash_of_canonical(&self.after);
+                if self.after == self.before {
+                    Verdict::Unchanged(hash)
+                } else {
+                    let edited = Edited::put(&mut self.labels, &self.after, hash);
+                    Verdict::Edited(
+                        edited.ok_or(Malformed { offset: found.start, what: "labels become larger than 4 GiB" })?,
+                    )
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// The series that were found, each with what becomes of it.
+    fn judged(&self) -> impl Iterator<Item = (&Found, Verdict)> {
+        self.found.iter().zip(&self.queries).filter_map(|(found, query)| Some((found, query.verdict?)))
+    }
+
+    /// Gives back what a request of unusual labels took.
+    fn shrink(&mut self) {
+        for memory in [&mut self.labels, &mut self.before, &mut self.after] {
+            memory.clear();
+            memory.shrink_to(KEPT_BYTES);
+        }
+    }
+}
+
+/// The check lets UTF-8 pass only.
+fn text<'a>(label: &'a [u8], found: &Found) -> Result<&'a str, Malformed> {
+    let malformed = Malformed { offset: found.start, what: "a label is not UTF-8" };
+    std::str::from_utf8(label).map_err(|_invalid| malformed)
+}
