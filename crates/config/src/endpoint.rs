@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::OnFull;
-use crate::relabel::RelabelConfig;
+use crate::relabel::{NameEscaping, RelabelConfig};
 use crate::secret::{Secret, SecretSource, TextSource};
 use crate::tenant::TenantPattern;
 use crate::url::Url;
@@ -59,6 +59,9 @@ pub struct Endpoint {
     pub on_full: OnFull,
     /// Applied to each series before it is sent.
     pub write_relabel_configs: Vec<RelabelConfig>,
+    /// What is done after that with names that receivers before Prometheus 3.0 do not take; `None`: they are sent as
+    /// they are.
+    pub name_escaping: Option<NameEscaping>,
 }
 
 impl Endpoint {

@@ -34,7 +34,7 @@ pub use endpoint::{
 };
 pub use problem::{Diagnostic, Problems};
 pub use reference::reference;
-pub use relabel::{RelabelAction, RelabelConfig};
+pub use relabel::{NameEscaping, RelabelAction, RelabelConfig};
 pub use secret::{HIDDEN, ReadSecret, Secret, SecretSource, TextSource};
 pub use tenant::{
     HostPattern, InvalidTenantName, MAX_TENANT_NAME_BYTES, TenantConfig, TenantLog, TenantName, TenantPattern, Tenants,

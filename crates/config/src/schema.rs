@@ -260,6 +260,12 @@ pub(crate) const REMOTE_WRITE: Section = Section {
         key("round_robin_dns", "bool", "false", "connect to a random one of the name's addresses")
             .ignored("the resolver's order decides in this version"),
         key("write_relabel_configs", "list", "", "relabel rules"),
+        key(
+            "metric_name_escaping_scheme",
+            "allow-utf-8, underscores, dots, values or drop",
+            "allow-utf-8",
+            "how names are sent that receivers before Prometheus 3.0 do not take: see [operations](operations.md#names-that-an-older-receiver-does-not-take)",
+        ),
         key("send_exemplars", "bool", "true", "send exemplars (Prometheus: false)"),
         key("send_native_histograms", "bool", "true", "send native histograms (Prometheus: false)"),
         key(

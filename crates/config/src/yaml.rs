@@ -10,7 +10,7 @@ use crate::endpoint::{
     ProtocolChoice, Proxy, ProxyChoice, SigV4, StartFrom, TlsVersion,
 };
 use crate::read::action_name;
-use crate::relabel::RelabelConfig;
+use crate::relabel::{ALLOW_UTF_8, NameEscaping, RelabelConfig};
 use crate::secret::{HIDDEN, SecretSource, TextSource};
 use crate::tenant::{TenantConfig, TenantLog, TenantName};
 use crate::units::{ShowDuration, ShowSize};
@@ -237,6 +237,7 @@ fn endpoint(out: &mut Yaml<'_, '_>, endpoint: &Endpoint) -> fmt::Result {
     out.plain("enable_http2", endpoint.enable_http2)?;
     out.plain("round_robin_dns", endpoint.round_robin_dns)?;
     out.list("write_relabel_configs", &endpoint.write_relabel_configs, relabel)?;
+    out.plain("metric_name_escaping_scheme", endpoint.name_escaping.map_or(ALLOW_UTF_8, NameEscaping::name))?;
     out.plain("send_exemplars", endpoint.send_exemplars)?;
     out.plain("send_native_histograms", endpoint.send_native_histograms)?;
     let message = match endpoint.protocol {

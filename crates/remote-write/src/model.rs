@@ -2,6 +2,9 @@
 //!
 //! Strings are bytes, because a request with one invalid string must lose that series only.
 
+/// The label that holds the metric's name.
+pub(crate) const METRIC_NAME: &str = "__name__";
+
 /// A decoded write request of either protocol.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Request<'a> {

@@ -3,8 +3,10 @@
 //!
 //! A request must have passed the check: labels in front of the data, sorted, distinct and not empty.
 
+mod beside;
 mod cache;
 mod case;
+mod escape;
 mod label_set;
 mod pipeline;
 mod regex;
@@ -13,7 +15,9 @@ mod rule;
 mod scan;
 mod template;
 
+pub(crate) use beside::escaped_exemplar_labels;
 pub use cache::Cache;
+pub use escape::Scheme;
 pub use pipeline::{Explanation, Outcome, Pipeline, Step};
 pub use regex::{InvalidRegex, Regex};
 pub use relabeler::{Relabeled, Relabeler};

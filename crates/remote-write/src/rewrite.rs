@@ -38,16 +38,29 @@ pub(crate) fn put_series_v1<'a>(
                 put_without(out, 2, sample, SAMPLE_START)?;
             }
             for &exemplar in &parts.exemplars {
-                let start = begin_message(out, 3);
-                source.exemplar_labels(exemplar, |label| put_label(out, &label))?;
-                copy_others(out, exemplar, LABELS)?;
-                end_message(out, start);
+                put_exemplar_v1(out, source, exemplar)?;
             }
             for &histogram in &parts.histograms {
                 put_without(out, 4, histogram, HISTOGRAM_START)?;
             }
         }
     }
+    end_message(out, start);
+    Ok(())
+}
+
+/// Appends an exemplar to a v1 series.
+///
+/// # Errors
+/// As [`put_series_v1`].
+pub(crate) fn put_exemplar_v1<'a>(
+    out: &mut Vec<u8>,
+    source: &mut Source<'a>,
+    exemplar: Reader<'a>,
+) -> Result<(), Malformed> {
+    let start = begin_message(out, 3);
+    source.exemplar_labels(exemplar, |label| put_label(out, &label))?;
+    copy_others(out, exemplar, LABELS)?;
     end_message(out, start);
     Ok(())
 }

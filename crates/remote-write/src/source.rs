@@ -2,8 +2,9 @@
 //! What the outgoing side copies from; it judges nothing but the structure.
 
 use crate::interner::Interner;
-use crate::model::{Label, Metadata};
+use crate::model::{Label, METRIC_NAME, Metadata};
 use crate::read::{self, SeriesField};
+use crate::relabel::{Scheme, escaped_exemplar_labels};
 use crate::symbols::{self, Symbols};
 use crate::wire::{Malformed, Reader, Tag, WireType};
 use crate::{Counts, Protocol};
@@ -23,8 +24,10 @@ pub(crate) struct Source<'a> {
     last_labels: Vec<&'a [u8]>,
     /// Of the output, when `interned` and `last_labels` were right.
     epoch: Option<u64>,
-    /// Reused by [`Self::exemplar_labels`].
+    /// Reused by [`Self::written_exemplar_labels`].
     references: Vec<u32>,
+    /// What exemplars' labels are handed out under.
+    scheme: Option<Scheme>,
 }
 
 /// One `TimeSeries`, reused from series to series. A reader in it stands at the start of the sub-message it reads.
@@ -43,7 +46,18 @@ pub(crate) struct SeriesParts<'a> {
     pub(crate) metadata: Option<Metadata<'a>>,
 }
 
-impl SeriesParts<'_> {
+impl<'a> SeriesParts<'a> {
+    /// The name of a v1 series' metric, whether its labels are resolved or not.
+    pub(crate) fn metric_name_v1(&self) -> Result<Option<&'a [u8]>, Malformed> {
+        for &field in &self.label_fields {
+            let label = read::label(field)?.value;
+            if label.name == METRIC_NAME.as_bytes() {
+                return Ok(Some(label.value));
+            }
+        }
+        Ok(None)
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         Counts {
             samples: self.samples.len() as u64,
@@ -84,7 +98,13 @@ impl<'a> Source<'a> {
             last_labels: Vec::new(),
             epoch: None,
             references: Vec::new(),
+            scheme: None,
         })
+    }
+
+    /// The same, which hands out the labels of exemplars under a scheme. One that drops some is asked beforehand.
+    pub(crate) fn under(self, scheme: Option<Scheme>) -> Self {
+        Self { scheme, ..self }
     }
 
     /// The field of a request that holds a series.
@@ -218,8 +238,20 @@ impl<'a> Source<'a> {
         Ok(interned)
     }
 
-    /// Hands each label of an exemplar to `visit`.
+    /// Hands each label of an exemplar to `visit`, under the scheme if there is one.
     pub(crate) fn exemplar_labels(
+        &mut self,
+        exemplar: Reader<'a>,
+        visit: impl FnMut(Label<'_>),
+    ) -> Result<(), Malformed> {
+        match self.scheme {
+            Some(scheme) => escaped_exemplar_labels(scheme, self, exemplar, visit),
+            None => self.written_exemplar_labels(exemplar, visit),
+        }
+    }
+
+    /// Hands each label of an exemplar to `visit`, as the request has it.
+    pub(crate) fn written_exemplar_labels(
         &mut self,
         exemplar: Reader<'a>,
         mut visit: impl FnMut(Label<'a>),

@@ -7,6 +7,7 @@ mod orphans;
 use self::families::{Described, Families};
 use self::orphans::Orphans;
 use crate::encode::V2Encoder;
+use crate::model::Metadata;
 use crate::rewrite::put_series_v1;
 use crate::source::{SeriesParts, Source, has_custom_buckets};
 use crate::wire::Malformed;
@@ -40,6 +41,12 @@ pub struct Formed {
     pub families: u32,
     /// Series in the output.
     pub series: u32,
+}
+
+/// What is known of metric families beside what a request says of them.
+pub trait KnownFamilies {
+    /// The metadata of the family of this name.
+    fn family(&self, name: &[u8]) -> Option<Metadata<'_>>;
 }
 
 /// Whether a request has to go through [`Translator::form`]; if not, its bytes can be sent as they are.
@@ -81,12 +88,28 @@ impl Translator {
     /// # Errors
     /// When the bytes are not a request of the protocol, or a symbol reference is out of range; `out` is then useless.
     pub fn form(&mut self, from: Protocol, decoded: &[u8], to: &Form, out: &mut Vec<u8>) -> Result<Formed, Malformed> {
+        self.form_knowing(None, from, decoded, to, out)
+    }
+
+    /// As [`Self::form`]. From v1 to v2, a series of which the request says nothing is described as `known` has it.
+    ///
+    /// # Errors
+    /// As [`Self::form`].
+    pub fn form_knowing(
+        &mut self,
+        known: Option<&dyn KnownFamilies>,
+        from: Protocol,
+        decoded: &[u8],
+        to: &Form,
+        out: &mut Vec<u8>,
+    ) -> Result<Formed, Malformed> {
         out.clear();
         let source = Source::new(from, decoded)?;
         match to.protocol {
             Protocol::V1 => form_v1(source, to, out),
             Protocol::V2 => {
-                let formed = self.form_v2(source, to)?;
+                let families = if to.metadata { Families::read(&source, known)? } else { Families::default() };
+                let formed = self.form_v2(source, to, families)?;
                 if formed.series > 0 {
                     self.encoder.finish(out);
                 }
@@ -95,10 +118,14 @@ impl Translator {
         }
     }
 
-    fn form_v2(&mut self, mut source: Source<'_>, to: &Form) -> Result<Formed, Malformed> {
-        let families = if to.metadata { Families::read(&source)? } else { Families::default() };
+    fn form_v2<'a>(
+        &mut self,
+        mut source: Source<'a>,
+        to: &Form,
+        mut families: Families<'a>,
+    ) -> Result<Formed, Malformed> {
         // Hardly any request has exemplars without their series: look for their places only when one turns up.
-        if let Some(formed) = self.put_all(&mut source, to, &families, None)? {
+        if let Some(formed) = self.put_all(&mut source, to, &mut families, None)? {
             return Ok(formed);
         }
         let mut orphans = Orphans::default();
@@ -111,7 +138,7 @@ impl Translator {
                 orphans.gather(&parts);
             }
         }
-        let formed = self.put_all(&mut source, to, &families, Some(&mut orphans))?.unwrap_or_default();
+        let formed = self.put_all(&mut source, to, &mut families, Some(&mut orphans))?.unwrap_or_default();
         Ok(Formed { orphaned: Counts { exemplars: orphans.left(), ..Counts::default() }, ..formed })
     }
 
@@ -120,7 +147,7 @@ impl Translator {
         &mut self,
         source: &mut Source<'a>,
         to: &Form,
-        families: &Families<'a>,
+        families: &mut Families<'a>,
         mut orphans: Option<&mut Orphans<'a>>,
     ) -> Result<Option<Formed>, Malformed> {
         self.encoder.clear();
@@ -135,16 +162,16 @@ impl Translator {
                 }
                 continue;
             }
-            if orphans.is_some() || !families.is_empty() {
+            if let Some(orphans) = &mut orphans {
                 source.resolve(&mut parts)?;
-            }
-            if let Some(exemplars) = orphans.as_mut().and_then(|orphans| orphans.adopt(&parts.labels)) {
-                parts.exemplars = exemplars;
+                if let Some(exemplars) = orphans.adopt(&parts.labels) {
+                    parts.exemplars = exemplars;
+                }
             }
             if !to.metadata {
                 parts.metadata = None;
-            } else if source.protocol == Protocol::V1 {
-                parts.metadata = families.of_series(&parts);
+            } else if source.protocol == Protocol::V1 && !families.is_empty() {
+                parts.metadata = parts.metric_name_v1()?.and_then(|name| families.of_series(name));
             }
             formed.kept += parts.counts();
             self.encoder.put_parts(source, &parts)?;

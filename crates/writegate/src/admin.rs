@@ -1,33 +1,71 @@
-//! The admin address: metrics, health, the JSON API, and the page that shows it.
+//! The admin address: metrics, health, the JSON API, and the page that shows it. Changes nothing itself: what is asked for is
+//! done by those whose it is.
 
 mod access;
-mod api;
+pub(crate) mod api;
+mod contents;
 mod exposition;
+mod letters;
 mod metrics;
+pub(crate) mod moment;
+pub(crate) mod query;
+mod rates;
+mod refusal;
+mod replays;
+mod route;
+mod status;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use remote_write::series_text;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use writegate_config::{AdminCredential, TenantName};
 
+use self::access::Denied;
+use self::api::{ConfigInEffect, Failure};
+use self::rates::Rates;
+use self::refusal::Refusal;
+use self::route::Route;
 use crate::app::App;
 use crate::chain::Chain;
+use crate::explain::{Explanation, explain};
 
 /// The console: one page without anything from elsewhere.
 const PAGE: &str = include_str!("admin/console.html");
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// A body is there within this time.
+const BODY_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+
+type Answer = Response<Full<Bytes>>;
+
+/// What requests are answered from.
+struct Admin {
+    app: Arc<App>,
+    rates: Rates,
+    /// Whose turn it is to move dead letters.
+    moving: Arc<tokio::sync::Mutex<()>>,
+}
 
 /// Serves until `stop`.
 pub(crate) async fn run(app: Arc<App>, socket: TcpListener, stop: CancellationToken) {
+    let rates = Rates::new(&app);
+    let admin = Arc::new(Admin { app, rates, moving: Arc::default() });
     let connections = TaskTracker::new();
+    connections.spawn(watch_rates(Arc::clone(&admin), stop.clone()));
     loop {
         let stream = tokio::select! {
             () = stop.cancelled() => break,
@@ -40,11 +78,11 @@ pub(crate) async fn run(app: Arc<App>, socket: TcpListener, stop: CancellationTo
                 }
             },
         };
-        let (app, stop) = (Arc::clone(&app), stop.clone());
+        let (admin, stop) = (Arc::clone(&admin), stop.clone());
         connections.spawn(async move {
             let service = service_fn(|request| {
-                let app = Arc::clone(&app);
-                async move { Ok::<_, std::convert::Infallible>(respond(app, request).await) }
+                let admin = Arc::clone(&admin);
+                async move { Ok::<_, std::convert::Infallible>(respond(admin, request).await) }
             });
             let mut server = http1::Builder::new();
             server.timer(TokioTimer::new());
@@ -66,55 +104,147 @@ pub(crate) async fn run(app: Arc<App>, socket: TcpListener, stop: CancellationTo
     connections.wait().await;
 }
 
-async fn respond(app: Arc<App>, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let config = app.config.load_full();
-    if let Err(denied) = access::check(&config.admin, &request) {
-        return text(denied.status(), &format!("{denied}\n"));
-    }
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    match (method, path.as_str()) {
-        (Method::GET | Method::HEAD, _) => read(app, &path).await,
-        (Method::POST, "/-/reload") => match app.reload().await {
-            Ok(()) => text(StatusCode::OK, "reloaded\n"),
-            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{}\n", Chain(&error))),
-        },
-        (_, "/-/reload") => method_not_allowed("POST"),
-        (_, path) if is_read(path) => method_not_allowed("GET, HEAD"),
-        _ => text(StatusCode::NOT_FOUND, "nothing is served at this path\n"),
+async fn watch_rates(admin: Arc<Admin>, stop: CancellationToken) {
+    let mut interval = tokio::time::interval(rates::EVERY);
+    // The first look was taken at the start.
+    interval.reset();
+    while tokio::select! { () = stop.cancelled() => false, _ = interval.tick() => true } {
+        admin.rates.look(&admin.app);
     }
 }
 
-const READ: [&str; 7] =
-    ["/metrics", "/-/healthy", "/-/ready", "/", "/api/v1/status", "/api/v1/ledger", "/api/v1/config"];
-
-fn is_read(path: &str) -> bool {
-    READ.contains(&path)
-}
-
-async fn read(app: Arc<App>, path: &str) -> Response<Full<Bytes>> {
-    match path {
-        "/-/healthy" => text(StatusCode::OK, "writegate is healthy\n"),
-        "/-/ready" if app.is_ready() => text(StatusCode::OK, "writegate is ready\n"),
-        "/-/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "writegate is shutting down\n"),
-        "/-/reload" => method_not_allowed("POST"),
-        "/" => page(),
-        "/metrics" => rendered(app, "text/plain; version=0.0.4; charset=utf-8", metrics::page).await,
-        "/api/v1/status" => rendered(app, "application/json", api::status).await,
-        "/api/v1/ledger" => rendered(app, "application/json", api::ledger).await,
-        "/api/v1/config" => rendered(app, "application/json", api::config).await,
-        _ => text(StatusCode::NOT_FOUND, "nothing is served at this path\n"),
+async fn respond(admin: Arc<Admin>, request: Request<Incoming>) -> Answer {
+    let is_api = request.uri().path().starts_with("/api/");
+    match answer(&admin, request).await {
+        Ok(answer) => answer,
+        Err(refusal) => refused(&admin, &refusal, is_api),
     }
 }
 
-/// Renders on a thread of its own: the age of the oldest unsent record may have to be read from the disk.
-async fn rendered(app: Arc<App>, content_type: &'static str, render: fn(&App) -> String) -> Response<Full<Bytes>> {
-    match tokio::task::spawn_blocking(move || render(&app)).await {
-        Ok(body) => respond_with(StatusCode::OK, content_type, body),
-        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("the page could not be rendered: {error}\n")),
+/// The API's callers get JSON whatever happens, the others a line of text.
+fn refused(admin: &Admin, refusal: &Refusal, is_api: bool) -> Answer {
+    let mut answer = if is_api {
+        json(refusal.status(), &Failure { error: refusal.to_string() })
+    } else {
+        respond_with(refusal.status(), TEXT, format!("{refusal}\n"))
+    };
+    match refusal {
+        Refusal::Method(allowed) => {
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+        }
+        Refusal::Denied(Denied::Credential) => {
+            let scheme = match admin.app.config.load().admin.credential {
+                Some(AdminCredential::Basic { .. }) => "Basic realm=\"writegate\"",
+                _ => "Bearer",
+            };
+            answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+        }
+        _ => {}
+    }
+    answer
+}
+
+async fn answer(admin: &Arc<Admin>, request: Request<Incoming>) -> Result<Answer, Refusal> {
+    access::check(&admin.app.config.load().admin, &request)?;
+    let route = Route::of(request.uri().path()).ok_or(Refusal::Path)?;
+    if !route.takes(request.method()) {
+        return Err(Refusal::Method(route.allowed()));
+    }
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        return read(admin, route, query).await;
+    }
+    let app = Arc::clone(&admin.app);
+    match route {
+        Route::Reload => Ok(match app.reload().await {
+            Ok(()) => respond_with(StatusCode::OK, TEXT, "reloaded\n".to_owned()),
+            Err(error) => respond_with(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{}\n", Chain(&error))),
+        }),
+        Route::Replays => Ok(json(StatusCode::ACCEPTED, &replays::begin(app, wanted(request).await?).await?)),
+        Route::Replay(id) => Ok(json(StatusCode::OK, &replays::cancel(app, id).await?)),
+        Route::Letters => {
+            let done = letters::change(app, Arc::clone(&admin.moving), wanted(request).await?).await?;
+            Ok(json(StatusCode::OK, &done))
+        }
+        _ => Err(Refusal::Method(route.allowed())),
     }
 }
 
-fn page() -> Response<Full<Bytes>> {
+/// Whatever may read from the disk, as the age of the oldest unsent record does, has a thread of its own.
+async fn read(admin: &Arc<Admin>, route: Route, query: String) -> Result<Answer, Refusal> {
+    let ok = |content_type, body: &str| Ok(respond_with(StatusCode::OK, content_type, body.to_owned()));
+    let admin = Arc::clone(admin);
+    match route {
+        Route::Healthy => ok(TEXT, "writegate is healthy\n"),
+        Route::Ready if admin.app.is_ready() => ok(TEXT, "writegate is ready\n"),
+        Route::Ready => {
+            Ok(respond_with(StatusCode::SERVICE_UNAVAILABLE, TEXT, "writegate is shutting down\n".to_owned()))
+        }
+        Route::Page => Ok(page()),
+        Route::Metrics => {
+            let page = tokio::task::spawn_blocking(move || metrics::page(&admin.app)).await;
+            let page = page.map_err(|error| Refusal::thread(&error))?;
+            ok("text/plain; version=0.0.4; charset=utf-8", &page)
+        }
+        Route::Status => rendered(move || Ok(status::status(&admin.app, &admin.rates))).await,
+        Route::Ledger => rendered(move || Ok(status::ledger(&admin.app))).await,
+        Route::Config => rendered(move || Ok(config(&admin.app))).await,
+        Route::Explain => rendered(move || explained(&admin.app, &query)).await,
+        Route::Replays => rendered(move || Ok(replays::list(&admin.app))).await,
+        Route::Replay(id) => rendered(move || replays::get(&admin.app, id)).await,
+        Route::Letters => rendered(move || letters::list(&admin.app, &query)).await,
+        Route::Letter(id) => rendered(move || letters::open(&admin.app, id)).await,
+        Route::Reload => Err(Refusal::Method(route.allowed())),
+    }
+}
+
+async fn rendered<T: Serialize>(
+    render: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<Answer, Refusal> {
+    let render = move || Ok(json(StatusCode::OK, &render()?));
+    tokio::task::spawn_blocking(render).await.map_err(|error| Refusal::thread(&error))?
+}
+
+/// `GET /api/v1/config`.
+fn config(app: &App) -> ConfigInEffect {
+    let reload = app.last_reload();
+    ConfigInEffect {
+        config: app.config.load().to_yaml(),
+        last_reload_error: reload.error,
+        last_reload_success_ms: reload.succeeded_ms,
+    }
+}
+
+/// `GET /api/v1/explain`.
+fn explained(app: &App, query: &str) -> Result<Explanation, Refusal> {
+    let [tenant, series] = query::parameters(query, &["tenant", "series"])?;
+    let given = |name, value: Option<String>| {
+        value.ok_or_else(|| Refusal::Request(format!("the query parameter {name} must be there")))
+    };
+    let tenant = TenantName::new(&given("tenant", tenant)?);
+    let tenant = tenant.map_err(|invalid| Refusal::Request(format!("tenant: {invalid}")))?;
+    let labels = series_text::parse(&given("series", series)?);
+    let labels = labels.map_err(|invalid| Refusal::Request(invalid.to_string()))?;
+    let config = app.config.load();
+    Ok(explain(&config.tenants, &config.endpoints, &tenant, &labels))
+}
+
+/// Reads what is wanted from a body of JSON.
+async fn wanted<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refusal> {
+    let body = Limited::new(request.into_body(), refusal::MAX_BODY).collect();
+    let body = tokio::time::timeout(BODY_WITHIN, body).await;
+    let body = body.map_err(|_elapsed| Refusal::Request(format!("the body did not come within {BODY_WITHIN:?}")))?;
+    let body = body.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            return Refusal::TooLarge;
+        }
+        Refusal::Request(format!("the body could not be read: {error}"))
+    })?;
+    let wanted = serde_json::from_slice(&body.to_bytes());
+    wanted.map_err(|invalid| Refusal::Request(format!("the body is not the JSON object that is expected: {invalid}")))
+}
+
+fn page() -> Answer {
     let mut response = respond_with(StatusCode::OK, "text/html; charset=utf-8", PAGE.to_owned());
     let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
                   frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
@@ -122,17 +252,15 @@ fn page() -> Response<Full<Bytes>> {
     response
 }
 
-fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
-    respond_with(status, "text/plain; charset=utf-8", body.to_owned())
+fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+    match serde_json::to_string(value) {
+        Ok(body) => respond_with(status, JSON, body),
+        // Plain structs of numbers and texts: serialising them cannot fail.
+        Err(error) => respond_with(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
+    }
 }
 
-fn method_not_allowed(allowed: &'static str) -> Response<Full<Bytes>> {
-    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, &format!("this path takes {allowed}\n"));
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-    response
-}
-
-fn respond_with(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+fn respond_with(status: StatusCode, content_type: &'static str, body: String) -> Answer {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -18,7 +18,8 @@ use writegate_config::{Config, Problems};
 use crate::admin;
 use crate::chain::Chain;
 use crate::clock::now_ms;
-use crate::delivery::Deliveries;
+use crate::dead_letters::{DeadLetters, MoveError};
+use crate::delivery::{Deliveries, Patience};
 use crate::ingest::{Gate, Ingest, PushStats};
 use crate::ledger::Row;
 use crate::retention;
@@ -73,6 +74,21 @@ pub(crate) struct Reload {
     pub(crate) succeeded_ms: i64,
 }
 
+/// What a gateway does not choose itself.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The disk under the log.
+    pub storage: Arc<dyn Storage>,
+    /// How long deliveries put up with what may pass.
+    pub patience: Patience,
+}
+
+impl Default for Surroundings {
+    fn default() -> Self {
+        Self { storage: Arc::new(FileStorage), patience: Patience::default() }
+    }
+}
+
 /// A running gateway. Dropping it stops nothing in order: call [`Gateway::shutdown`].
 #[derive(Debug)]
 pub struct Gateway {
@@ -90,6 +106,9 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error("the log cannot be opened; is another gateway using the same data directory?")]
     Log(#[from] OpenError),
+    /// The dead letters cannot be used.
+    #[error("the dead letters cannot be opened")]
+    DeadLetters(#[from] dead_letters::OpenError),
     /// An address is taken or not ours.
     #[error("{what} cannot listen on {address}; choose another address or end what is listening there")]
     Listen {
@@ -128,21 +147,23 @@ impl Gateway {
     /// # Errors
     /// When the log cannot be opened or an address cannot be bound; nothing runs then.
     pub async fn start(config: Config, config_file: Option<PathBuf>) -> Result<Self, StartError> {
-        Self::start_on(Arc::new(FileStorage), config, config_file).await
+        Self::start_in(Surroundings::default(), config, config_file).await
     }
 
-    /// As [`Gateway::start`], with the log on another storage: tests put a disk under it that fails.
+    /// As [`Gateway::start`], in other surroundings: tests put a disk under the log that fails, and wait less.
     ///
     /// # Errors
     /// As [`Gateway::start`].
-    pub async fn start_on(
-        storage: Arc<dyn Storage>,
+    pub async fn start_in(
+        surroundings: Surroundings,
         config: Config,
         config_file: Option<PathBuf>,
     ) -> Result<Self, StartError> {
-        let store = open_store(storage, &config).await?;
+        let store = open_store(surroundings.storage, &config).await?;
+        let dead_letters = open_dead_letters(&config).await?;
         let tenants = Arc::new(Tenants::new(Arc::clone(&store)));
-        let deliveries = Arc::new(Deliveries::new(Arc::clone(&tenants)));
+        tenants.set_settings(config.tenants.clone());
+        let deliveries = Arc::new(Deliveries::new(Arc::clone(&tenants), dead_letters, surroundings.patience));
         let push_stats = Arc::new(PushStats::default());
         let closing = Arc::new(AtomicBool::new(false));
         let gate = Gate::new(Arc::clone(&tenants), config.limits, Arc::clone(&push_stats), Arc::clone(&closing));
@@ -160,8 +181,9 @@ impl Gateway {
             reload: Mutex::new(Reload { error: None, succeeded_ms: now_ms() }),
             reloading: tokio::sync::Mutex::default(),
         });
-        app.deliveries.configure(&config.endpoints).await;
+        app.deliveries.configure(&config.endpoints, &config.tenants).await;
         app.start_deliveries().await;
+        app.reconcile_dead_letters().await;
         app.listen(&config).await?;
         let stop = CancellationToken::new();
         let admin_stop = CancellationToken::new();
@@ -304,12 +326,14 @@ impl App {
         let log_limits = retention::limits(&new.log).map_err(StartError::FileSystem)?;
         self.listen(&new).await?;
         self.store.set_limits(log_limits);
+        self.tenants.set_settings(new.tenants.clone());
+        self.deliveries.dead_letters().set_max_bytes(new.dead_letters_max_size);
         if diff.limits {
             let stats = Arc::clone(&self.push_stats);
             let gate = Gate::new(Arc::clone(&self.tenants), new.limits, stats, Arc::clone(&self.closing));
             self.gate.store(Arc::new(gate));
         }
-        self.deliveries.configure(&new.endpoints).await;
+        self.deliveries.configure(&new.endpoints, &new.tenants).await;
         self.config.store(Arc::new(new));
         self.start_deliveries().await;
         tracing::info!(endpoints = ?diff.endpoints, listeners = ?diff.listeners, "the configuration was reloaded");
@@ -350,6 +374,18 @@ impl App {
         }
     }
 
+    /// After an end that was no shutdown, books and dead letters may be of two moments.
+    async fn reconcile_dead_letters(&self) {
+        let deliveries = Arc::clone(&self.deliveries);
+        let reconciled =
+            tokio::task::spawn_blocking(move || deliveries.dead_letters().reconcile(&deliveries.rows())).await;
+        match reconciled {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(error = %Chain(&error), "dead letters and books could not be compared"),
+            Err(error) => tracing::error!(%error, "dead letters and books could not be compared"),
+        }
+    }
+
     async fn deliver_to_newborn(self: Arc<Self>, stop: CancellationToken) {
         let mut births = self.tenants.births();
         loop {
@@ -368,8 +404,13 @@ impl App {
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while tokio::select! { () = stop.cancelled() => false, _ = interval.tick() => true } {
             let store = Arc::clone(&self.store);
-            match tokio::task::spawn_blocking(move || store.tick(now_ms())).await {
-                Ok(report) => report_tick(&report),
+            let deliveries = Arc::clone(&self.deliveries);
+            let upkeep = move || (store.tick(now_ms()), deliveries.evict_dead_letters());
+            match tokio::task::spawn_blocking(upkeep).await {
+                Ok((report, evicted)) => {
+                    report_tick(&report);
+                    report_evicted(evicted);
+                }
                 Err(error) => tracing::error!(%error, "the log's upkeep failed"),
             }
         }
@@ -452,6 +493,20 @@ fn report_recovery(report: &RecoveryReport) {
                 "log recovered: torn bytes were never acknowledged, damaged records were"
             );
         }
+    }
+}
+
+async fn open_dead_letters(config: &Config) -> Result<Arc<DeadLetters>, StartError> {
+    let (directory, max_bytes) = (config.log.path.clone(), config.dead_letters_max_size);
+    let opened = tokio::task::spawn_blocking(move || DeadLetters::open(&directory, max_bytes)).await?;
+    Ok(Arc::new(opened?))
+}
+
+fn report_evicted(evicted: Result<u64, MoveError>) {
+    match evicted {
+        Ok(0) => {}
+        Ok(letters) => tracing::warn!(letters, "dead letters gave way to newer ones (dead_letters.max_size)"),
+        Err(error) => tracing::error!(error = %Chain(&error), "old dead letters cannot be let go; trying again"),
     }
 }
 

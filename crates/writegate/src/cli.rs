@@ -1,7 +1,13 @@
 //! The command line: what each command does is in a file of its own below.
 
 mod check;
+mod dead_letters;
+mod explain;
+mod gateway;
+mod replay;
 mod serve;
+mod show;
+mod status;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -73,6 +79,22 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Tells which endpoints get a series, and what each relabel rule does to it
+    #[command(after_help = "Examples:\n  writegate explain --tenant team-a 'up{job=\"x\"}'\n  \
+        writegate explain --config writegate.yml --tenant team-a 'up{job=\"x\"}'")]
+    Explain(explain::ExplainArgs),
+    /// Shows tenants and endpoints: rates, what is pending, how far behind, the last error
+    #[command(after_help = "Example:\n  writegate status\n\nRates are those of the last minute.")]
+    Status(status::StatusArgs),
+    /// Sends a window of the log to one endpoint again, beside the live delivery
+    #[command(after_help = "Examples:\n  writegate replay mimir --tenant team-a --from 2h\n  \
+        writegate replay mimir --tenant team-a --from 2026-01-31T18:00:00Z --to 2026-01-31T19:00:00Z --rate 50000 --wait\n  \
+        writegate replay --list\n  writegate replay --cancel 3\n\n\
+        Times are those at which data was received. What the log holds is in log.retain.")]
+    Replay(replay::ReplayArgs),
+    /// Lists, shows, retries and drops what endpoints refused for good
+    #[command(after_help = "Example:\n  writegate dead-letters list --endpoint mimir")]
+    DeadLetters(dead_letters::LettersArgs),
 }
 
 /// Runs the program: 0 is fine, 1 failed, 2 usage.
@@ -92,6 +114,10 @@ pub fn run() -> ExitCode {
         Command::Serve { config, data } => serve::run(config, data),
         Command::Demo { run_for, admin } => demo::run(run_for, admin),
         Command::Check { file, json } => check::run(&file, json),
+        Command::Explain(args) => ask(explain::run(args)),
+        Command::Status(args) => ask(status::run(args)),
+        Command::Replay(args) => ask(replay::run(args)),
+        Command::DeadLetters(args) => ask(dead_letters::run(args)),
     };
     match result {
         Ok(code) => code,
@@ -118,6 +144,11 @@ fn start_logging(logging: &Logging) -> Result<(), tracing_subscriber::filter::Pa
 /// A runtime for the gateway; its threads decode, so there is one per core.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("writegate").build()
+}
+
+/// Runs a command that asks a gateway.
+fn ask(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
 }
 
 /// A duration as in Prometheus: `90s`, `1m30s`.

@@ -1,37 +1,90 @@
-//! Deliveries: one task per tenant and endpoint moves that cursor. This file starts and stops them.
+//! Deliveries: one task per tenant and endpoint moves that cursor, one per replay its own. This file starts and stops them.
 
+mod attempt;
 mod backoff;
-mod batch;
+mod context;
 mod endpoint;
-mod footprint;
+mod feed;
+mod flight;
 mod form;
+mod hunt;
+mod limiter;
 mod outcome;
+mod replay;
+mod retry;
+mod rules;
+mod search;
 mod send;
+mod settle;
 mod task;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use segment_log::{CursorError, Start};
+use segment_log::{CursorError, Position, Start};
 use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
-use writegate_config::StartFrom;
+use writegate_config::{StartFrom, Tenants as TenantSettings};
 
+use self::context::{Condition, Context, Work};
 pub(crate) use self::endpoint::Endpoint;
-use self::form::FormCache;
+use self::form::Former;
+pub(crate) use self::replay::{ReplayError, ReplayRequest};
+pub(crate) use self::retry::{Retried, RetryError};
+pub(crate) use self::rules::rules;
 use self::task::Delivery;
 use crate::chain::Chain;
-use crate::ledger::Row;
+use crate::dead_letters::{DeadLetters, MoveError};
+use crate::ledger::{ReplayState, Row};
 use crate::tenant::{Tenant, Tenants};
+
+/// How long deliveries put up with what may pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For so long 5xx answers to one request are believed to be about the endpoint, not about the data.
+    pub poison: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { poison: Duration::from_secs(60) }
+    }
+}
 
 /// What all deliveries share.
 #[derive(Debug)]
 struct Shared {
-    forms: FormCache,
+    former: Former,
+    dead_letters: Arc<DeadLetters>,
     /// How many huge batches may be formed at once: each may take a few times `decoded_bytes` of memory.
-    formers: Semaphore,
+    beside: Semaphore,
+    patience: Patience,
+}
+
+impl Shared {
+    /// Does what would keep others waiting on a thread of its own.
+    async fn beside<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        // Never closed.
+        let _turn = self.beside.acquire().await;
+        let shared = Arc::clone(self);
+        tokio::task::spawn_blocking(move || work(&shared)).await
+    }
+}
+
+/// A delivery that is to be started.
+struct Launch<'l> {
+    tenant: &'l Arc<Tenant>,
+    endpoint: &'l Arc<Endpoint>,
+    row: Row,
+    work: Work,
+    /// Its cursor was made just now.
+    is_new: bool,
 }
 
 /// All endpoints, and the deliveries to them.
@@ -44,26 +97,33 @@ pub(crate) struct Deliveries {
     changing: tokio::sync::Mutex<()>,
 }
 
+/// A tenant and the name of a cursor: an endpoint's, or a replay's.
+type Key = (String, String);
+
 #[derive(Debug, Default)]
 struct State {
     endpoints: Vec<Arc<Endpoint>>,
-    /// By tenant and endpoint name; rows of removed endpoints stay.
-    rows: BTreeMap<(String, String), Arc<Row>>,
-    running: BTreeMap<(String, String), Running>,
+    settings: Arc<TenantSettings>,
+    /// Rows of removed endpoints stay.
+    rows: BTreeMap<Key, Arc<Row>>,
+    running: BTreeMap<Key, Running>,
     /// Being stopped: to be started again only when that is done, or a series could overtake itself.
-    stopping: BTreeSet<(String, String)>,
+    stopping: BTreeSet<Key>,
+    /// Were running before, in this process.
+    started: BTreeSet<Key>,
 }
 
 #[derive(Debug)]
 struct Running {
+    endpoint: String,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Deliveries {
-    pub(crate) fn new(tenants: Arc<Tenants>) -> Self {
+    pub(crate) fn new(tenants: Arc<Tenants>, dead_letters: Arc<DeadLetters>, patience: Patience) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let shared = Shared { forms: FormCache::default(), formers: Semaphore::new(cores) };
+        let shared = Shared { former: Former::new(), dead_letters, beside: Semaphore::new(cores), patience };
         Self { tenants, shared: Arc::new(shared), state: Mutex::default(), changing: tokio::sync::Mutex::default() }
     }
 
@@ -72,29 +132,52 @@ impl Deliveries {
         self.lock().endpoints.clone()
     }
 
-    /// The books, by tenant and endpoint.
+    /// The books, by tenant and endpoint; those of replays among them.
     pub(crate) fn rows(&self) -> Vec<Arc<Row>> {
         self.lock().rows.values().cloned().collect()
     }
 
-    /// Changes the set of endpoints. Deliveries to those that went or changed are stopped first, each after the request
-    /// it has in flight; those that are new or changed are started by the next [`Deliveries::start`].
-    pub(crate) async fn configure(&self, configs: &[writegate_config::Endpoint]) {
-        let unchanged = |endpoint: &Arc<Endpoint>| configs.contains(&endpoint.config);
-        let to_stop: Vec<((String, String), Running)> = {
+    /// The books of a tenant at an endpoint.
+    pub(crate) fn row(&self, tenant: &str, endpoint: &str) -> Option<Arc<Row>> {
+        self.lock().rows.get(&(tenant.to_owned(), endpoint.to_owned())).cloned()
+    }
+
+    /// What endpoints are told of a tenant.
+    fn tenant_id(&self, tenant: &str) -> String {
+        let settings = Arc::clone(&self.lock().settings);
+        writegate_config::TenantName::new(tenant)
+            .map_or_else(|_| tenant.to_owned(), |name| settings.id_of(&name).to_owned())
+    }
+
+    /// What is kept of what endpoints refused.
+    pub(crate) fn dead_letters(&self) -> &Arc<DeadLetters> {
+        &self.shared.dead_letters
+    }
+
+    /// Lets the oldest dead letters go that are over the bound. Blocks on the disk.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) fn evict_dead_letters(&self) -> Result<u64, MoveError> {
+        if self.shared.dead_letters.has_lost_letters() {
+            self.shared.dead_letters.reconcile(&self.rows())?;
+        }
+        self.shared.dead_letters.evict(&|tenant, endpoint| self.row(tenant, endpoint))
+    }
+
+    /// Changes the set of endpoints, and what is configured for tenants. Deliveries that this concerns are stopped first,
+    /// each after the requests it has in flight; they are started again by the next [`Deliveries::start`].
+    pub(crate) async fn configure(&self, configs: &[writegate_config::Endpoint], settings: &TenantSettings) {
+        let to_stop: Vec<(Key, Running)> = {
             let _changing = self.changing.lock().await;
             let mut state = self.lock();
-            let gone: Vec<String> = state
-                .endpoints
-                .iter()
-                .filter(|endpoint| !unchanged(endpoint))
-                .map(|endpoint| endpoint.config.name.clone())
+            let to_stop = state.concerned(configs, settings);
+            let to_stop: Vec<_> = to_stop
+                .into_iter()
+                .filter_map(|key| state.running.remove(&key).map(|running| (key, running)))
                 .collect();
-            let keys: Vec<_> = state.running.keys().filter(|(_, endpoint)| gone.contains(endpoint)).cloned().collect();
-            let to_stop: Vec<_> =
-                keys.into_iter().filter_map(|key| state.running.remove(&key).map(|running| (key, running))).collect();
             state.stopping.extend(to_stop.iter().map(|(key, _)| key.clone()));
-            let endpoints = configs
+            state.endpoints = configs
                 .iter()
                 .map(|config| match state.endpoints.iter().find(|endpoint| endpoint.config.name == config.name) {
                     Some(endpoint) if endpoint.config == *config => Arc::clone(endpoint),
@@ -102,11 +185,15 @@ impl Deliveries {
                     None => Arc::new(Endpoint::new(config.clone())),
                 })
                 .collect();
-            state.endpoints = endpoints;
+            state.settings = Arc::new(settings.clone());
             to_stop
         };
         let births = configs.iter().map(|config| (config.name.clone(), config.tenants.clone())).collect();
         self.tenants.set_cradle(births);
+        self.stop_running(to_stop).await;
+    }
+
+    async fn stop_running(&self, to_stop: Vec<(Key, Running)>) {
         let (keys, running): (Vec<_>, Vec<_>) = to_stop.into_iter().unzip();
         stop_all(running).await;
         let mut state = self.lock();
@@ -126,23 +213,25 @@ impl Deliveries {
 
     fn start_tenant(&self, tenant: &Arc<Tenant>, now_ms: i64) {
         let endpoints = self.endpoints();
-        for endpoint in endpoints.iter().filter(|endpoint| endpoint.config.takes(tenant.name.as_str())) {
+        let takes = |endpoint: &&Arc<Endpoint>| endpoint.config.takes(tenant.name.as_str());
+        for endpoint in endpoints.iter().filter(takes) {
             let key = (tenant.name.to_string(), endpoint.config.name.clone());
-            let state = self.lock();
-            if state.running.contains_key(&key) || state.stopping.contains(&key) {
+            if self.is_busy(&key) {
                 continue;
             }
-            drop(state);
-            match row(tenant, endpoint, now_ms) {
-                Ok(row) => self.spawn(key, tenant, endpoint, row),
+            let is_new = tenant.log.find_cursor(&endpoint.config.name).is_none();
+            match open_row(tenant, endpoint, now_ms) {
+                Ok(row) => self.spawn(key, Launch { tenant, endpoint, row, work: Work::Live, is_new }),
                 Err(error) => endpoint.fails(&format!("its cursor cannot be opened: {}", Chain(&error)), None),
             }
         }
         for cursor in tenant.log.cursors() {
-            let wanted = endpoints
-                .iter()
-                .any(|endpoint| endpoint.config.name == cursor.name() && endpoint.config.takes(tenant.name.as_str()));
-            if wanted {
+            let key = (tenant.name.to_string(), cursor.name().to_owned());
+            if Row::is_replay_name(cursor.name()) {
+                self.resume_replay(tenant, key, cursor);
+                continue;
+            }
+            if endpoints.iter().filter(takes).any(|endpoint| endpoint.config.name == cursor.name()) {
                 continue;
             }
             if cursor.is_attached()
@@ -150,29 +239,58 @@ impl Deliveries {
             {
                 tracing::error!(tenant = %tenant.name, endpoint = cursor.name(), error = %Chain(&error), "a cursor cannot be detached");
             }
-            let key = (tenant.name.to_string(), cursor.name().to_owned());
             self.lock().rows.entry(key).or_insert_with(|| Arc::new(Row::new(tenant.name.clone(), cursor)));
         }
     }
 
-    fn spawn(&self, key: (String, String), tenant: &Arc<Tenant>, endpoint: &Arc<Endpoint>, row: Row) {
+    fn is_busy(&self, key: &Key) -> bool {
+        let state = self.lock();
+        state.running.contains_key(key) || state.stopping.contains(key)
+    }
+
+    fn spawn(&self, key: Key, launch: Launch<'_>) {
+        let Launch { tenant, endpoint, row, work, is_new } = launch;
         let mut state = self.lock();
         // A row that was there keeps its place: its books are the ones just read from the cursor.
         let row = Arc::new(row);
         state.rows.insert(key.clone(), Arc::clone(&row));
+        let is_first = state.started.insert(key.clone());
+        let has_no_past = is_first && (is_new || tenant.is_newborn);
+        drop(state);
+        if work == Work::Live
+            && !has_no_past
+            && let Err(error) = self.shared.dead_letters.forget_unsettled(&row)
+        {
+            tracing::error!(tenant = %tenant.name, endpoint = endpoint.config.name, error = %Chain(&error),
+                "dead letters of records that will be sent again cannot be removed; they may come twice");
+        }
+        let mut state = self.lock();
         let stop = CancellationToken::new();
-        let delivery = Delivery {
+        let context = Context {
             shared: Arc::clone(&self.shared),
             endpoint: Arc::clone(endpoint),
             tenant: Arc::clone(tenant),
+            tenant_id: state.settings.id_of(&tenant.name).to_owned(),
+            perhaps_sent: if has_no_past { 0 } else { perhaps_sent(&row) },
             row,
+            rules: rules(&state.settings, &tenant.name, &endpoint.config),
             stop: stop.clone(),
+            work,
+            condition: Condition::default(),
         };
-        let task = tokio::spawn(delivery.run());
-        state.running.insert(key, Running { stop, task });
+        let (tenant, row) = (Arc::clone(tenant), Arc::clone(&context.row));
+        let task = tokio::spawn(async move {
+            Delivery::new(context).run().await;
+            if let Work::Replay { until, .. } = work
+                && row.low() >= until
+            {
+                replay::end(&tenant, &row, ReplayState::Done);
+            }
+        });
+        state.running.insert(key, Running { endpoint: endpoint.config.name.clone(), stop, task });
     }
 
-    /// Stops all deliveries, each after the request it has in flight, for at most `patience`.
+    /// Stops all deliveries, each after the requests it has in flight, for at most `patience`.
     pub(crate) async fn stop(&self, patience: Duration) {
         let running: Vec<Running> = std::mem::take(&mut self.lock().running).into_values().collect();
         let aborts: Vec<_> = running.iter().map(|running| running.task.abort_handle()).collect();
@@ -189,6 +307,25 @@ impl Deliveries {
     }
 }
 
+impl State {
+    /// Which deliveries are to be stopped for a new configuration.
+    fn concerned(&self, configs: &[writegate_config::Endpoint], settings: &TenantSettings) -> Vec<Key> {
+        let unchanged = |name: &str| {
+            let endpoint = self.endpoints.iter().find(|endpoint| endpoint.config.name == name);
+            endpoint.is_some_and(|endpoint| configs.contains(&endpoint.config))
+        };
+        let same_settings = |tenant: &str| match writegate_config::TenantName::new(tenant) {
+            Ok(name) => {
+                self.settings.get(&name) == settings.get(&name) && self.settings.id_of(&name) == settings.id_of(&name)
+            }
+            Err(_) => true,
+        };
+        let concerns =
+            |((tenant, _), running): &(&Key, &Running)| !unchanged(&running.endpoint) || !same_settings(tenant);
+        self.running.iter().filter(concerns).map(|(key, _)| key.clone()).collect()
+    }
+}
+
 async fn stop_all(running: Vec<Running>) {
     for running in &running {
         running.stop.cancel();
@@ -202,7 +339,7 @@ async fn stop_all(running: Vec<Running>) {
 
 /// Opens the row of a tenant at an endpoint. A cursor that exists goes on where it was; a new one starts where the
 /// endpoint says, since a tenant that was born later got its cursors at birth.
-fn row(tenant: &Tenant, endpoint: &Endpoint, now_ms: i64) -> Result<Row, CursorError> {
+fn open_row(tenant: &Tenant, endpoint: &Endpoint, now_ms: i64) -> Result<Row, CursorError> {
     let start = match endpoint.config.from {
         StartFrom::Latest => Start::Head,
         StartFrom::Earliest => Start::Oldest,
@@ -212,8 +349,12 @@ fn row(tenant: &Tenant, endpoint: &Endpoint, now_ms: i64) -> Result<Row, CursorE
     };
     let cursor = tenant.log.cursor(&endpoint.config.name, start)?;
     // `drop_oldest` here leaves the log's own policy as it is.
-    if endpoint.config.on_full == writegate_config::OnFull::Refuse {
-        cursor.set_on_full(segment_log::OnFull::Refuse);
-    }
+    let refuses = endpoint.config.on_full == writegate_config::OnFull::Refuse;
+    cursor.set_on_full(refuses.then_some(segment_log::OnFull::Refuse));
     Ok(Row::new(tenant.name.clone(), cursor))
+}
+
+/// What was in flight when the delivery ended before lies within a window's length of the cursor.
+fn perhaps_sent(row: &Row) -> Position {
+    (row.low() + window::MOST_RECORDS as u64).min(row.cursor().log().head())
 }

@@ -10,12 +10,16 @@ mod chain;
 pub mod cli;
 mod clock;
 mod counters;
+mod dead_letters;
 mod delivery;
 mod demo;
+mod explain;
 mod ingest;
 mod ledger;
+mod metadata;
 mod record;
 mod retention;
 mod tenant;
 
-pub use app::{Gateway, ReloadError, StartError};
+pub use app::{Gateway, ReloadError, StartError, Surroundings};
+pub use delivery::Patience;

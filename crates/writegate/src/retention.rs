@@ -23,9 +23,14 @@ pub(crate) fn limits(log: &Log) -> io::Result<RetentionLimits> {
         max_size: log.max_size,
         max_total,
         min_free: log.min_free,
-        on_full: match log.on_full {
-            OnFull::DropOldest => segment_log::OnFull::DropOldest,
-            OnFull::Refuse => segment_log::OnFull::Refuse,
-        },
+        on_full: on_full(log.on_full),
     })
+}
+
+/// What a full log does.
+pub(crate) const fn on_full(configured: OnFull) -> segment_log::OnFull {
+    match configured {
+        OnFull::DropOldest => segment_log::OnFull::DropOldest,
+        OnFull::Refuse => segment_log::OnFull::Refuse,
+    }
 }

@@ -5,46 +5,68 @@ use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use arc_swap::ArcSwap;
 use remote_write::Counts;
 use segment_log::{CursorError, Log, OpenLogError, Position, Start, Store};
 use tokio::sync::watch;
 pub(crate) use writegate_config::TenantName;
-use writegate_config::TenantPattern;
+use writegate_config::{TenantPattern, Tenants as Settings};
 
 use crate::counters::CountsCounter;
 use crate::ingest::Reason;
+use crate::metadata::FamilyMetadata;
+use crate::{record, retention};
 
-/// One tenant: its log and what was received for it since the start of the process.
+/// One tenant: its log and what was received for it.
 pub(crate) struct Tenant {
     pub(crate) name: TenantName,
     pub(crate) log: Arc<Log>,
+    /// It was born in this process.
+    pub(crate) is_newborn: bool,
     /// The log's head, sent whenever records became durable.
     pub(crate) head: watch::Receiver<Position>,
-    /// What requests held, whatever became of them.
-    pub(crate) received: CountsCounter,
+    /// What the log held when the process began: so that what was received and accepted agrees with the books of
+    /// endpoints, which outlive it.
+    before: Counts,
+    received: CountsCounter,
+    /// What accepted v1 requests said of metric families.
+    pub(crate) metadata: FamilyMetadata,
     accepted: CountsCounter,
     refused: [CountsCounter; Reason::ALL.len()],
     highest_timestamp_ms: AtomicI64,
 }
 
 impl Tenant {
-    fn new(name: TenantName, log: Arc<Log>) -> Self {
+    fn new(name: TenantName, log: Arc<Log>, is_newborn: bool) -> Self {
         let (sender, head) = watch::channel(log.head());
         log.on_commit(Box::new(move |position| {
             sender.send_replace(position);
         }));
         Self {
+            before: record::from_array(log.totals()),
             name,
             log,
+            is_newborn,
             head,
             received: CountsCounter::default(),
+            metadata: FamilyMetadata::default(),
             accepted: CountsCounter::default(),
             refused: Default::default(),
             highest_timestamp_ms: AtomicI64::new(i64::MIN),
         }
     }
 
-    /// What was refused for `reason`.
+    /// Counts what requests held, whatever becomes of it.
+    pub(crate) fn received(&self, counts: Counts) {
+        self.received.add(counts);
+    }
+
+    /// What requests held, whatever became of it.
+    pub(crate) fn received_counts(&self) -> Counts {
+        self.before + self.received.get()
+    }
+
+    /// What was refused for `reason`, in this process.
     pub(crate) fn refused(&self, reason: Reason) -> &CountsCounter {
         &self.refused[reason as usize]
     }
@@ -59,7 +81,7 @@ impl Tenant {
 
     /// What became durable.
     pub(crate) fn accepted_counts(&self) -> Counts {
-        self.accepted.get()
+        self.before + self.accepted.get()
     }
 
     /// The highest accepted sample timestamp in milliseconds, if any sample was accepted.
@@ -92,6 +114,8 @@ pub(crate) struct Tenants {
     birth: Mutex<()>,
     /// The endpoints whose cursors a tenant gets at birth, so that none misses its first record.
     cradle: RwLock<Vec<(String, Vec<TenantPattern>)>>,
+    /// What is configured for tenants.
+    settings: ArcSwap<Settings>,
     /// How many there are, sent when one is born.
     count: watch::Sender<usize>,
 }
@@ -103,7 +127,7 @@ impl Tenants {
             .logs()
             .into_iter()
             .filter_map(|log| match TenantName::new(log.name()) {
-                Ok(name) => Some((name.clone(), Arc::new(Tenant::new(name, log)))),
+                Ok(name) => Some((name.clone(), Arc::new(Tenant::new(name, log, false)))),
                 Err(error) => {
                     tracing::warn!(log = log.name(), %error, "a log in the data directory belongs to no tenant");
                     None
@@ -111,7 +135,14 @@ impl Tenants {
             })
             .collect();
         let (count, _) = watch::channel(by_name.len());
-        Self { store, by_name: RwLock::new(by_name), birth: Mutex::default(), cradle: RwLock::default(), count }
+        Self {
+            store,
+            by_name: RwLock::new(by_name),
+            birth: Mutex::default(),
+            cradle: RwLock::default(),
+            settings: ArcSwap::default(),
+            count,
+        }
     }
 
     /// A tenant that exists.
@@ -133,12 +164,13 @@ impl Tenants {
             return Ok(tenant);
         }
         let log = self.store.log(name.as_str())?;
+        apply(&self.settings(), name, &log);
         for (endpoint, patterns) in self.cradle.read().unwrap_or_else(PoisonError::into_inner).iter() {
             if patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(name.as_str())) {
                 log.cursor(endpoint, Start::Oldest)?;
             }
         }
-        let tenant = Arc::new(Tenant::new(name.clone(), log));
+        let tenant = Arc::new(Tenant::new(name.clone(), log, true));
         let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
         by_name.insert(name.clone(), Arc::clone(&tenant));
         self.count.send_replace(by_name.len());
@@ -148,6 +180,20 @@ impl Tenants {
     /// The endpoints that tenants born from here on are delivered to, with the patterns of the tenants each takes.
     pub(crate) fn set_cradle(&self, endpoints: Vec<(String, Vec<TenantPattern>)>) {
         *self.cradle.write().unwrap_or_else(PoisonError::into_inner) = endpoints;
+    }
+
+    /// Takes over what is configured for tenants: the limits of their logs follow at once.
+    pub(crate) fn set_settings(&self, settings: Settings) {
+        let settings = Arc::new(settings);
+        self.settings.store(Arc::clone(&settings));
+        for tenant in self.list() {
+            apply(&settings, &tenant.name, &tenant.log);
+        }
+    }
+
+    /// What is configured for tenants.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
     }
 
     /// All tenants, by name.
@@ -161,4 +207,9 @@ impl Tenants {
     pub(crate) fn births(&self) -> watch::Receiver<usize> {
         self.count.subscribe()
     }
+}
+
+fn apply(settings: &Settings, name: &TenantName, log: &Log) {
+    let log_settings = settings.get(name).map(|config| config.log).unwrap_or_default();
+    log.set_limits(log_settings.max_size, log_settings.on_full.map(retention::on_full));
 }

@@ -6,6 +6,7 @@ use crate::endpoint::{Auth, CompressionChoice, Endpoint, ProtocolChoice, Queue, 
 use crate::read::server::ON_FULL;
 use crate::read::tenant::parse_label_name;
 use crate::read::{auth, client, section, write_relabel_configs};
+use crate::relabel::{ALLOW_UTF_8, NameEscaping};
 use crate::schema;
 use crate::table::{Field, Report, Table};
 use crate::tenant::TenantPattern;
@@ -81,6 +82,7 @@ pub(super) fn endpoint(entry: Field<'_>, origin: Origin, report: &mut Report) ->
         max_age: max_age(&table, &queue_table, report),
         on_full: table.choice("on_full", report, &ON_FULL),
         write_relabel_configs: write_relabel_configs(&table, report),
+        name_escaping: name_escaping(&table, report),
         url: url?,
     };
     check_combination(&table, &endpoint, report);
@@ -157,6 +159,13 @@ fn tenant_header(
 fn tenant_label(table: &Table<'_>, report: &mut Report) -> Option<String> {
     let field = table.get("tenant_label").filter(|field| field.node.text() != Some(""))?;
     field.parse(report, parse_label_name)
+}
+
+/// In Prometheus' words for scrapes, and `drop`.
+fn name_escaping(table: &Table<'_>, report: &mut Report) -> Option<NameEscaping> {
+    let schemes = NameEscaping::ALL.map(|scheme| (scheme.name(), Some(scheme)));
+    let choices: Vec<_> = [(ALLOW_UTF_8, None)].into_iter().chain(schemes).collect();
+    table.choice("metric_name_escaping_scheme", report, &choices)
 }
 
 fn start_from(table: &Table<'_>, report: &mut Report) -> StartFrom {

@@ -135,7 +135,7 @@ fn defaults_of_an_endpoint_are_the_contracts() {
     assert_eq!(endpoint.queue.max_samples_per_send, 10_000);
     assert_eq!(endpoint.protocol, ProtocolChoice::Auto);
     assert_eq!((endpoint.max_age, endpoint.tenant_header), (None, None));
-    assert_eq!(endpoint.tenant_label, None);
+    assert_eq!((endpoint.tenant_label, endpoint.name_escaping), (None, None));
     assert_eq!(endpoint.on_full, OnFull::DropOldest, "an endpoint asks for no more than the tenant's log gives");
 }
 

@@ -2,14 +2,14 @@
 
 use super::Rules;
 use super::refusal::Cause;
-use crate::model::Label;
+use crate::model::{Label, METRIC_NAME};
 use crate::symbols::Symbols;
 use crate::wire::{WireType, put_len_delimited, put_tag, put_varint, varint_len};
 use std::cmp::Ordering;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The label that holds the metric's name.
-pub(super) const NAME: &[u8] = b"__name__";
+pub(super) const NAME: &[u8] = METRIC_NAME.as_bytes();
 
 /// The 64-bit hash of a labelset: xxh3 over its labels as remote write 1.0 writes them. `labels` must be sorted by
 /// name and must not have empty values; then v1 and v2 series with the same labels have the same hash.

@@ -59,6 +59,26 @@ impl<'a> LabelSet<'a> {
         self.entries.retain(|entry| keep(&entry.name));
     }
 
+    /// Puts the labels in the order of their names and gives them new ones. Labels that come to share a name become one,
+    /// their values joined with `;` in the order of the names they had.
+    pub(super) fn rename(&mut self, new: impl Fn(&str) -> String) {
+        self.sort();
+        for entry in &mut self.entries {
+            entry.name = new(&entry.name).into();
+        }
+        // Stable: labels of one name stay in the order that they had.
+        self.entries.sort_by(|one, next| one.name.cmp(&next.name));
+        self.entries.dedup_by(|next, first| {
+            let same = next.name == first.name;
+            if same {
+                let joined = first.value.to_mut();
+                joined.push(';');
+                joined.push_str(&next.value);
+            }
+            same
+        });
+    }
+
     /// The labels in their present order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Cow<'a, str>)> {
         self.entries.iter().map(|entry| (&*entry.name, &entry.value))

@@ -1,5 +1,6 @@
 //! What is done to each series on its way to an endpoint, step by step.
 
+use super::escape::Scheme;
 use super::label_set::LabelSet;
 use super::rule::Rule;
 
@@ -22,6 +23,8 @@ pub enum Step {
     },
     /// Applies a rule.
     Rule(Rule),
+    /// Brings names under a scheme, also those of exemplars' labels and of v1 metadata families: the last step, if any.
+    Escape(Scheme),
 }
 
 impl Step {
@@ -39,6 +42,7 @@ impl Step {
                 true
             }
             Self::Rule(rule) => rule.apply(labels),
+            Self::Escape(scheme) => scheme.apply(labels),
         }
     }
 
@@ -46,6 +50,7 @@ impl Step {
         match self {
             Self::Default { .. } | Self::Set { .. } => true,
             Self::Rule(rule) => !rule.definition().action.selects(),
+            Self::Escape(scheme) => !scheme.drops(),
         }
     }
 }
@@ -72,6 +77,14 @@ impl Pipeline {
     /// Whether labels may change; if not, whole series are kept or dropped.
     pub fn edits(&self) -> bool {
         self.steps.iter().any(Step::edits)
+    }
+
+    /// The scheme that names are brought under in the end.
+    pub(super) fn scheme(&self) -> Option<Scheme> {
+        match self.steps.last() {
+            Some(Step::Escape(scheme)) => Some(*scheme),
+            Some(Step::Default { .. } | Step::Set { .. } | Step::Rule(_)) | None => None,
+        }
     }
 
     /// Takes a series through the steps and leaves its labels in the order of their names; returns whether it is kept.

@@ -1,7 +1,9 @@
 //! Takes requests through a pipeline: finds what the cache knows, works out the rest, and writes what changes.
 //! A v1 request is spliced, a v2 request that changes is encoded anew because its symbols do.
 
+use super::beside;
 use super::cache::{Cache, Edited, Order, Query, Verdict};
+use super::escape::Scheme;
 use super::label_set::LabelSet;
 use super::pipeline::Pipeline;
 use super::scan::{self, Found, Keys};
@@ -10,7 +12,7 @@ use crate::encode::V2Encoder;
 use crate::model::Label;
 use crate::series_text;
 use crate::source::{Fields, SeriesParts, Source};
-use crate::wire::{Malformed, Reader, WireType, put_tag, put_varint};
+use crate::wire::{Malformed, Reader, WireType, begin_message, end_message, put_tag, put_varint};
 use crate::{Counts, Protocol, read};
 
 /// Scratch memory above this many bytes is given back after a request.
@@ -23,11 +25,13 @@ pub struct Relabeled {
     pub changed: bool,
     /// Data points of the series that are kept.
     pub kept: Counts,
-    /// Data points of the series that were dropped.
+    /// Data points of the series that were dropped, and exemplars that were.
     pub dropped: Counts,
     /// Series that are kept. With none of them, a changed output is empty but for v1 metadata.
     pub series: u32,
-    /// The first series that was dropped, as `name{label="value"}`, at most 512 bytes.
+    /// v1: metadata families that were dropped.
+    pub families_dropped: u32,
+    /// The first series that was dropped or lost an exemplar, as `name{label="value"}`, at most 512 bytes.
     pub first_dropped: Option<String>,
 }
 
@@ -36,6 +40,8 @@ pub struct Relabeled {
 pub struct Relabeler {
     scratch: Scratch,
     encoder: V2Encoder,
+    /// A v1 request on its way to `out`, before its families are.
+    unfinished: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +67,8 @@ impl Relabeler {
     /// Writes the request `decoded` as `pipeline` leaves it, in place of what `out` holds. `out` stays empty if nothing
     /// changes.
     ///
-    /// Data points are copied with exemplars and metadata, their bits untouched. v1 metadata beside the series passes.
+    /// Data points are copied with exemplars and metadata, their bits untouched. v1 metadata beside the series passes;
+    /// only a [`Scheme`] is also for the names of families and of exemplars' labels.
     /// Series that come out with the same labels stay apart.
     ///
     /// # Errors
@@ -75,12 +82,15 @@ impl Relabeler {
         out: &mut Vec<u8>,
     ) -> Result<Relabeled, Malformed> {
         out.clear();
-        let source = Source::new(protocol, decoded)?;
+        let source = Source::new(protocol, decoded)?.under(pipeline.scheme());
         self.scratch.keys.clear();
-        let relabeled = match protocol {
-            Protocol::V1 => self.relabel_v1(pipeline, cache, &source, decoded, out)?,
+        let mut relabeled = match protocol {
+            Protocol::V1 => self.relabel_v1(pipeline, cache, source, decoded, out)?,
             Protocol::V2 => self.relabel_v2(pipeline, cache, source, decoded, out)?,
         };
+        if let Some(scheme) = pipeline.scheme().filter(|_| protocol == Protocol::V1) {
+            self.bring_families_under(scheme, decoded, &mut relabeled, out)?;
+        }
         self.scratch.shrink();
         Ok(relabeled)
     }
@@ -99,18 +109,26 @@ impl Relabeler {
         out: &mut Vec<u32>,
     ) -> Result<(), Malformed> {
         out.clear();
-        let source = Source::new(protocol, decoded)?;
+        let mut source = Source::new(protocol, decoded)?;
         self.scratch.keys.clear();
         let mut series = source.series();
-        while self.scratch.judge_next(pipeline, cache, &source, decoded, &mut series)? {
+        while self.scratch.judge_next(pipeline, cache, &mut source, decoded, &mut series)? {
             out.extend(self.scratch.queries.iter().filter_map(|query| match query.verdict? {
                 Verdict::Dropped => None,
                 Verdict::Unchanged(hash) => Some(hash),
                 Verdict::Edited(edited) => Some(edited.hash),
             }));
         }
-        for family in source.metadata() {
-            out.push(family_hash(read::family(family?.0)?.value.family));
+        for field in source.metadata() {
+            let content = field?.0;
+            let family = read::family(content)?.value;
+            match pipeline.scheme() {
+                Some(scheme) => {
+                    let name = beside::family_name(scheme, &family, &content)?;
+                    out.extend(name.map(|name| family_hash(name.as_bytes())));
+                }
+                None => out.push(family_hash(family.family)),
+            }
         }
         self.scratch.shrink();
         out.sort_unstable();
@@ -118,34 +136,42 @@ impl Relabeler {
         Ok(())
     }
 
-    fn relabel_v1(
+    fn relabel_v1<'a>(
         &mut self,
         pipeline: &Pipeline,
         cache: &Cache,
-        source: &Source<'_>,
-        decoded: &[u8],
+        mut source: Source<'a>,
+        decoded: &'a [u8],
         out: &mut Vec<u8>,
     ) -> Result<Relabeled, Malformed> {
         let mut relabeled = Relabeled::default();
         // What is in front of it has been written, or left out.
         let mut written = 0;
         let mut series = source.series();
-        while self.scratch.judge_next(pipeline, cache, source, decoded, &mut series)? {
+        while self.scratch.judge_next(pipeline, cache, &mut source, decoded, &mut series)? {
             for (found, verdict) in self.scratch.judged() {
-                relabeled.book(found, verdict, source, decoded)?;
-                match verdict {
-                    Verdict::Unchanged(_) => {}
-                    Verdict::Dropped => {
-                        out.extend_from_slice(decoded.get(written..found.start).unwrap_or_default());
-                        written = found.end;
-                    }
-                    Verdict::Edited(edited) => {
-                        out.extend_from_slice(decoded.get(written..found.start).unwrap_or_default());
-                        let labels = edited.of(&self.scratch.labels);
+                relabeled.book(found, verdict, pipeline.scheme(), &source, decoded)?;
+                let labels = match verdict {
+                    Verdict::Unchanged(_) if found.foreign_exemplars == 0 => continue,
+                    Verdict::Unchanged(_) => Some(found.label_fields(decoded)?.rest()),
+                    Verdict::Edited(edited) => Some(edited.of(&self.scratch.labels)),
+                    Verdict::Dropped => None,
+                };
+                out.extend_from_slice(decoded.get(written..found.start).unwrap_or_default());
+                written = found.end;
+                match (labels, pipeline.scheme().filter(|_| found.foreign_exemplars > 0)) {
+                    (None, _) => {}
+                    (Some(labels), None) => {
                         put_tag(out, read::V1_TIMESERIES, WireType::Len);
                         put_varint(out, (labels.len() + found.end - found.data) as u64);
                         out.extend_from_slice(labels);
                         written = found.data;
+                    }
+                    (Some(labels), Some(scheme)) => {
+                        let start = begin_message(out, read::V1_TIMESERIES);
+                        out.extend_from_slice(labels);
+                        beside::put_data_v1(out, scheme, &mut source, found.data_fields(decoded)?)?;
+                        end_message(out, start);
                     }
                 }
             }
@@ -154,6 +180,26 @@ impl Relabeler {
             out.extend_from_slice(decoded.get(written..).unwrap_or_default());
         }
         Ok(relabeled)
+    }
+
+    /// v1: the families of what has been relabeled.
+    fn bring_families_under(
+        &mut self,
+        scheme: Scheme,
+        decoded: &[u8],
+        relabeled: &mut Relabeled,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Malformed> {
+        if beside::leaves_families(scheme, decoded)? {
+            return Ok(());
+        }
+        std::mem::swap(out, &mut self.unfinished);
+        let request = if relabeled.changed { &self.unfinished } else { decoded };
+        relabeled.families_dropped = beside::put_families(out, scheme, request)?;
+        relabeled.changed = true;
+        self.unfinished.clear();
+        self.unfinished.shrink_to(KEPT_BYTES);
+        Ok(())
     }
 
     fn relabel_v2<'a>(
@@ -171,9 +217,9 @@ impl Relabeler {
         let mut behind = source.series();
         let mut unchanged = 0;
         self.encoder.clear();
-        while self.scratch.judge_next(pipeline, cache, &source, decoded, &mut ahead)? {
+        while self.scratch.judge_next(pipeline, cache, &mut source, decoded, &mut ahead)? {
             for (found, verdict) in self.scratch.judged() {
-                relabeled.book(found, verdict, &source, decoded)?;
+                relabeled.book(found, verdict, pipeline.scheme(), &source, decoded)?;
             }
             if !relabeled.changed {
                 unchanged += self.scratch.queries.len();
@@ -183,12 +229,15 @@ impl Relabeler {
                 source.take_apart(series?.0, &mut parts)?;
                 self.encoder.put_parts(&mut source, &parts)?;
             }
-            for ((_, verdict), series) in self.scratch.judged().zip(behind.by_ref()) {
+            for ((found, verdict), series) in self.scratch.judged().zip(behind.by_ref()) {
                 let content = series?.0;
                 if verdict == Verdict::Dropped {
                     continue;
                 }
                 source.take_apart(content, &mut parts)?;
+                if let Some(scheme) = pipeline.scheme().filter(|scheme| scheme.drops() && found.foreign_exemplars > 0) {
+                    beside::leave_out_foreign(scheme, &mut source, &mut parts.exemplars)?;
+                }
                 if let Verdict::Edited(edited) = verdict {
                     let labels = edited.of(&self.scratch.labels);
                     put_relabeled(&mut self.encoder, &mut source, &parts, labels)?;
@@ -220,16 +269,25 @@ fn put_relabeled<'a>(
 }
 
 impl Relabeled {
-    fn book(&mut self, found: &Found, verdict: Verdict, source: &Source<'_>, decoded: &[u8]) -> Result<(), Malformed> {
-        if verdict != Verdict::Dropped {
-            self.changed |= matches!(verdict, Verdict::Edited(_));
-            self.kept += found.counts;
-            self.series += 1;
-            return Ok(());
-        }
-        self.changed = true;
-        self.dropped += found.counts;
-        if self.first_dropped.is_none() {
+    fn book(
+        &mut self,
+        found: &Found,
+        verdict: Verdict,
+        scheme: Option<Scheme>,
+        source: &Source<'_>,
+        decoded: &[u8],
+    ) -> Result<(), Malformed> {
+        let is_kept = verdict != Verdict::Dropped;
+        let dropped = match scheme {
+            _ if !is_kept => found.counts,
+            Some(scheme) if scheme.drops() => Counts { exemplars: found.foreign_exemplars, ..Counts::default() },
+            Some(_) | None => Counts::default(),
+        };
+        self.changed |= !matches!(verdict, Verdict::Unchanged(_)) || found.foreign_exemplars > 0;
+        self.series += u32::from(is_kept);
+        self.kept += found.counts - dropped;
+        self.dropped += dropped;
+        if (!is_kept || !dropped.is_zero()) && self.first_dropped.is_none() {
             let mut labels = Vec::new();
             scan::for_each_label(source, found.label_fields(decoded)?, |label| {
                 labels.push(label);
@@ -247,7 +305,7 @@ impl Scratch {
         &mut self,
         pipeline: &Pipeline,
         cache: &Cache,
-        source: &Source<'a>,
+        source: &mut Source<'a>,
         decoded: &'a [u8],
         series: &mut Fields<'a>,
     ) -> Result<bool, Malformed> {
@@ -263,7 +321,30 @@ impl Scratch {
             self.work_out(pipeline, source, decoded)?;
             cache.learn(&self.queries, &mut self.order, &self.labels);
         }
+        if let Some(scheme) = pipeline.scheme() {
+            self.judge_exemplars(scheme, source, decoded)?;
+        }
         Ok(!self.found.is_empty())
+    }
+
+    /// Looks for exemplars that the scheme does not leave as they are. A series that is nothing but dropped exemplars is
+    /// dropped; the cache knows nothing of that, because it knows labels of series only.
+    fn judge_exemplars<'a>(
+        &mut self,
+        scheme: Scheme,
+        source: &mut Source<'a>,
+        decoded: &'a [u8],
+    ) -> Result<(), Malformed> {
+        for (found, query) in
+            self.found.iter_mut().zip(&mut self.queries).filter(|(found, _)| found.counts.exemplars > 0)
+        {
+            found.foreign_exemplars = beside::count_foreign(scheme, source, found.data_fields(decoded)?)?;
+            let foreign = Counts { exemplars: found.foreign_exemplars, ..Counts::default() };
+            if scheme.drops() && foreign == found.counts {
+                query.verdict = Some(Verdict::Dropped);
+            }
+        }
+        Ok(())
     }
 
     /// Applies the pipeline to the series that the cache does not know.

@@ -24,9 +24,18 @@ pub(super) struct Found {
     /// Where the series ends.
     pub(super) end: usize,
     pub(super) counts: Counts,
+    /// Exemplars that a scheme does not leave as they are.
+    pub(super) foreign_exemplars: u64,
 }
 
 impl Found {
+    /// A reader of what is behind the labels.
+    pub(super) fn data_fields<'a>(&self, decoded: &'a [u8]) -> Result<Reader<'a>, Malformed> {
+        let mut reader = Reader::new(decoded.get(..self.end).unwrap_or_default());
+        reader.take(self.data as u64)?;
+        Ok(reader)
+    }
+
     /// A reader of what is in front of the data: label fields, as the protocol has them.
     pub(super) fn label_fields<'a>(&self, decoded: &'a [u8]) -> Result<Reader<'a>, Malformed> {
         let mut reader = Reader::new(decoded.get(..self.data).unwrap_or_default());
@@ -66,7 +75,7 @@ fn find(protocol: Protocol, content: Reader<'_>, length: usize) -> Result<Found,
             SeriesField::Metadata | SeriesField::Created | SeriesField::Foreign => {}
         }
     }
-    Ok(Found { start: end - length, labels, data, end, counts })
+    Ok(Found { start: end - length, labels, data, end, counts, foreign_exemplars: 0 })
 }
 
 /// How many bytes are fields 1 of less than 128 bytes: labels, nearly always all.

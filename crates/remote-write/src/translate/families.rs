@@ -3,8 +3,9 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
+use super::KnownFamilies;
 use crate::encode::put_family;
-use crate::model::Metadata;
+use crate::model::{METRIC_NAME, Metadata};
 use crate::read;
 use crate::source::{SeriesParts, Source};
 use crate::wire::Malformed;
@@ -29,15 +30,19 @@ const PART_SUFFIXES: &[(&[u8], &[i32])] = &[
 /// of the two a v2 series came from cannot be told, so these are only taken off to find a family, not to name one.
 const NAME_SUFFIXES: &[(&[u8], &[i32])] = &[(b"_total", &[COUNTER]), (b"_info", &[INFO])];
 
-/// The families that a v1 request describes.
-#[derive(Debug, Default)]
+/// The families that a v1 request describes, and those that are known otherwise.
+#[derive(Default)]
 pub(super) struct Families<'a> {
     by_name: HashMap<&'a [u8], Metadata<'a>>,
+    known: Option<&'a dyn KnownFamilies>,
+    /// The metric that was asked for last, and what is known of it: neighbours are often of the same.
+    last: Option<(&'a [u8], Option<Metadata<'a>>)>,
 }
 
 impl<'a> Families<'a> {
-    /// All of the request; there are none in v2. The first word on a family holds.
-    pub(super) fn read(source: &Source<'a>) -> Result<Self, Malformed> {
+    /// All of the request; there are none in v2. The first word on a family holds, and what the request says comes
+    /// before what is `known`.
+    pub(super) fn read(source: &Source<'a>, known: Option<&'a dyn KnownFamilies>) -> Result<Self, Malformed> {
         let mut by_name = HashMap::new();
         for field in source.metadata() {
             let metadata = read::family(field?.0)?.value;
@@ -45,24 +50,38 @@ impl<'a> Families<'a> {
                 entry.insert(metadata);
             }
         }
-        Ok(Self { by_name })
+        Ok(Self { by_name, known, last: None })
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.by_name.is_empty()
+        self.by_name.is_empty() && self.known.is_none()
     }
 
-    /// What is known of the family of a series, by its resolved labels.
-    pub(super) fn of_series(&self, parts: &SeriesParts<'a>) -> Option<Metadata<'a>> {
-        let name = metric_name(parts)?;
-        if let Some(metadata) = self.by_name.get(name) {
-            return Some(*metadata);
+    /// What is known of the family of a series with this metric name.
+    pub(super) fn of_series(&mut self, name: &'a [u8]) -> Option<Metadata<'a>> {
+        if let Some((last, metadata)) = self.last
+            && last == name
+        {
+            return metadata;
         }
-        let suffixes = PART_SUFFIXES.iter().chain(NAME_SUFFIXES);
-        suffixes.filter_map(|(suffix, kinds)| Some((name.strip_suffix(*suffix)?, kinds))).find_map(|(family, kinds)| {
-            self.by_name.get(family).filter(|metadata| kinds.contains(&metadata.kind)).copied()
-        })
+        let described = family_of(name, |family| self.by_name.get(family).copied());
+        let metadata = described.or_else(|| {
+            let known = self.known?;
+            family_of(name, |family| known.family(family))
+        });
+        self.last = Some((name, metadata));
+        metadata
     }
+}
+
+/// The family that a series of this name is of.
+fn family_of<'a>(name: &[u8], family: impl Fn(&[u8]) -> Option<Metadata<'a>>) -> Option<Metadata<'a>> {
+    family(name).or_else(|| {
+        let suffixes = PART_SUFFIXES.iter().chain(NAME_SUFFIXES);
+        suffixes
+            .filter_map(|(suffix, kinds)| Some((name.strip_suffix(*suffix)?, kinds)))
+            .find_map(|(name, kinds)| family(name).filter(|metadata| kinds.contains(&metadata.kind)))
+    })
 }
 
 /// Collects what the series of a v2 request say of themselves, as one entry a family. The first word on a family holds.
@@ -111,7 +130,7 @@ fn family_name(name: &[u8], kind: i32) -> &[u8] {
 }
 
 fn metric_name<'a>(parts: &SeriesParts<'a>) -> Option<&'a [u8]> {
-    parts.labels.iter().find(|label| label.name == b"__name__").map(|label| label.value)
+    parts.labels.iter().find(|label| label.name == METRIC_NAME.as_bytes()).map(|label| label.value)
 }
 
 #[cfg(test)]

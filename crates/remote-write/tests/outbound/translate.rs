@@ -1,5 +1,6 @@
 //! Translation: what both protocols can say survives to the bit, what one cannot is left out and counted.
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashSet};
 
 use proptest::collection::vec;
@@ -8,7 +9,7 @@ use prost::Message;
 use remote_write::concat::merge_v2;
 use remote_write::model::{Exemplar, Histogram, Metadata, Request, Sample, Series};
 use remote_write::split::{halve, series_of, split};
-use remote_write::translate::{Form, Formed, Translator, needs_forming};
+use remote_write::translate::{Form, Formed, KnownFamilies, Translator, needs_forming};
 use remote_write::{Counts, Protocol};
 
 use crate::oracle::RequestV2;
@@ -458,4 +459,72 @@ fn an_empty_label_stays_empty_whatever_was_formed_before() {
     let unchecked = b"\x0a\x04\x0a\x00\x12\x00";
     translator.form(Protocol::V1, unchecked, &V2, &mut out).unwrap();
     assert_eq!(out, b"\x22\x00\x2a\x06\x0a\x02\x00\x00\x12\x00");
+}
+
+/// What earlier requests said, and how often somebody wanted to know.
+#[derive(Default)]
+struct Known {
+    families: Vec<Metadata<'static>>,
+    questions: Cell<usize>,
+}
+
+impl KnownFamilies for Known {
+    fn family(&self, name: &[u8]) -> Option<Metadata<'_>> {
+        self.questions.set(self.questions.get() + 1);
+        self.families.iter().find(|family| family.family == name).copied()
+    }
+}
+
+fn family(name: &'static str, kind: i32, help: &'static str) -> Metadata<'static> {
+    Metadata { kind, family: name.as_bytes(), help: help.as_bytes(), unit: b"seconds" }
+}
+
+/// The request in v2 or v1, with what is known.
+fn translated_knowing(known: &Known, from: Protocol, request: &Request<'_>, to: Form) -> Request<'static> {
+    let mut out = Vec::new();
+    Translator::new().form_knowing(Some(known), from, &encoded(from, request), &to, &mut out).unwrap();
+    decoded(to.protocol, out.leak())
+}
+
+#[test]
+fn what_is_known_of_families_describes_the_series_of_which_the_request_says_nothing() {
+    let known = Known {
+        families: vec![
+            family("latency", 3, "known"),
+            family("requests", 1, "known"),
+            family("both", 2, "known"),
+            family("part", 2, "known"),
+        ],
+        ..Known::default()
+    };
+    let names = ["latency_bucket", "latency_sum", "latency", "requests_total", "both", "part_sum", "other"];
+    let series = names.map(|name| sampled(name, 1, &[]));
+    let request = Request { series: series.to_vec(), metadata: vec![family("both", 1, "said")] };
+    let described = |series: &Series<'static>| series.metadata.map(|it| (it.kind, it.help, it.unit));
+    let v2 = translated_knowing(&known, Protocol::V1, &request, V2);
+    let got: Vec<_> = v2.series.iter().map(described).collect();
+    let [histogram, counter, said] =
+        [(3, &b"known"[..]), (1, b"known"), (1, b"said")].map(|(kind, help)| Some((kind, help, &b"seconds"[..])));
+    assert_eq!(got, [histogram, histogram, histogram, counter, said, None, None]);
+
+    // An orphan on the way changes nothing.
+    let mut with_orphan = request.clone();
+    with_orphan.series.insert(0, lone("latency_bucket", "before"));
+    let v2 = translated_knowing(&known, Protocol::V1, &with_orphan, V2);
+    assert_eq!(v2.series.iter().map(described).collect::<Vec<_>>(), got);
+}
+
+#[test]
+fn nobody_asks_what_is_known_where_it_cannot_be_said() {
+    let known = Known { families: vec![family("a", 1, "known")], ..Known::default() };
+    let request = request(vec![sampled("a", 1, &[]), sampled("a", 2, &[])]);
+    for (from, to) in
+        [(Protocol::V1, V1), (Protocol::V2, V1), (Protocol::V2, V2), (Protocol::V1, Form { metadata: false, ..V2 })]
+    {
+        let formed = translated_knowing(&known, from, &request, to);
+        assert!(formed.metadata.is_empty() && formed.series.iter().all(|series| series.metadata.is_none()));
+    }
+    assert_eq!(known.questions.get(), 0);
+    translated_knowing(&known, Protocol::V1, &request, V2);
+    assert_eq!(known.questions.get(), 1, "neighbours of one name are asked for once");
 }

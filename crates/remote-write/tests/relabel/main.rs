@@ -7,6 +7,7 @@ mod ages;
 mod cached;
 mod definitions;
 mod naive;
+mod names;
 mod regexes;
 mod requests;
 mod rules;

@@ -1,185 +1,268 @@
-//! The JSON of the admin API; `docs/api.md` is its reference.
+//! The shapes of the admin API's JSON, which the server writes and the command line reads; `docs/api.md` is their reference.
+//!
+//! Times are RFC 3339 in UTC. Nothing here looks at the gateway.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 
-use remote_write::Counts;
-use serde::Serialize;
-
-use crate::app::App;
-use crate::ledger::Balance;
-
-#[derive(Serialize)]
-struct Status {
-    version: &'static str,
-    ready: bool,
-    tenants: Vec<TenantStatus>,
-    endpoints: Vec<EndpointStatus>,
-}
-
-#[derive(Serialize)]
-struct TenantStatus {
-    tenant: String,
-    received_samples: u64,
-    accepted_samples: u64,
-    refused_samples: u64,
-    log_bytes: u64,
-    head: u64,
-    oldest: u64,
-}
-
-#[derive(Serialize)]
-struct EndpointStatus {
-    tenant: String,
-    endpoint: String,
-    url: String,
-    state: &'static str,
-    accepted_samples: u64,
-    delivered_samples: u64,
-    pending_samples: u64,
-    dropped_samples: u64,
-    expired_samples: u64,
-    oldest_unsent_age_seconds: f64,
-    in_flight: usize,
-    held: Option<u16>,
-    last_error: Option<String>,
-}
+use serde::{Deserialize, Serialize};
 
 /// `GET /api/v1/status`.
-pub(super) fn status(app: &App) -> String {
-    let tenants = app.tenants.list();
-    let tenants = tenants
-        .iter()
-        .map(|tenant| TenantStatus {
-            tenant: tenant.name.to_string(),
-            received_samples: tenant.received.get().samples,
-            accepted_samples: tenant.accepted_counts().samples,
-            refused_samples: crate::ingest::Reason::ALL
-                .iter()
-                .map(|reason| tenant.refused(*reason).get().samples)
-                .sum(),
-            log_bytes: tenant.log.bytes(),
-            head: tenant.log.head(),
-            oldest: tenant.log.oldest(),
-        })
-        .collect();
-    let configured = app.deliveries.endpoints();
-    let endpoints = app
-        .deliveries
-        .rows()
-        .iter()
-        .map(|row| {
-            let balance = row.balance();
-            let endpoint = configured.iter().find(|endpoint| endpoint.config.name == row.endpoint);
-            let health = endpoint.map(|endpoint| endpoint.health()).unwrap_or_default();
-            EndpointStatus {
-                tenant: row.tenant.to_string(),
-                endpoint: row.endpoint.clone(),
-                url: endpoint.map(|endpoint| endpoint.config.url.redacted()).unwrap_or_default(),
-                state: if row.is_active() { "active" } else { "removed" },
-                accepted_samples: balance.accepted.samples,
-                delivered_samples: balance.books.delivered.samples,
-                pending_samples: balance.pending.samples,
-                dropped_samples: balance.books.dropped_total().samples,
-                expired_samples: balance.expired.samples,
-                oldest_unsent_age_seconds: app.oldest_unsent_age(row).map_or(0.0, |age| age.as_secs_f64()),
-                in_flight: endpoint.map_or(0, |endpoint| endpoint.stats.in_flight.load(Ordering::Relaxed)),
-                held: health.held.map(|code| code.as_u16()),
-                last_error: health.error,
-            }
-        })
-        .collect();
-    json(&Status { version: env!("CARGO_PKG_VERSION"), ready: app.is_ready(), tenants, endpoints })
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Status {
+    pub(crate) version: String,
+    pub(crate) ready: bool,
+    pub(crate) tenants: Vec<TenantStatus>,
+    pub(crate) endpoints: Vec<EndpointStatus>,
+    pub(crate) dead_letters: Kept,
 }
 
-#[derive(Serialize)]
-struct Ledger {
-    rows: Vec<LedgerRow>,
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct TenantStatus {
+    pub(crate) tenant: String,
+    pub(crate) received_samples_per_second: f64,
+    pub(crate) received_samples: u64,
+    pub(crate) accepted_samples: u64,
+    pub(crate) refused_samples: u64,
+    pub(crate) log_bytes: u64,
+    pub(crate) head: u64,
+    pub(crate) oldest: u64,
 }
 
-#[derive(Serialize)]
-struct LedgerRow {
-    tenant: String,
-    endpoint: String,
-    state: &'static str,
-    samples: Book,
-    histograms: Book,
-    exemplars: Book,
-    examples: BTreeMap<String, String>,
+/// A tenant at an endpoint; what is the endpoint's own (in flight, limit, health) is the same for all its tenants.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct EndpointStatus {
+    pub(crate) tenant: String,
+    pub(crate) endpoint: String,
+    pub(crate) url: String,
+    pub(crate) state: String,
+    pub(crate) delivered_samples_per_second: f64,
+    pub(crate) accepted_samples: u64,
+    pub(crate) delivered_samples: u64,
+    pub(crate) pending_samples: u64,
+    pub(crate) dropped_samples: u64,
+    pub(crate) dead_lettered_samples: u64,
+    pub(crate) expired_samples: u64,
+    pub(crate) lag_seconds: f64,
+    pub(crate) oldest_unsent_age_seconds: f64,
+    pub(crate) in_flight: usize,
+    pub(crate) concurrency_limit: usize,
+    pub(crate) held: Option<u16>,
+    pub(crate) last_error: Option<String>,
+    pub(crate) last_refusal: Option<String>,
+    pub(crate) dead_letters: u64,
 }
 
-/// One kind of data point: `accepted = delivered + pending + dropped + dead_lettered + expired`.
-#[derive(Serialize)]
-struct Book {
-    accepted: u64,
-    delivered: u64,
-    pending: u64,
-    dropped: BTreeMap<String, u64>,
-    dead_lettered: BTreeMap<String, u64>,
-    expired: u64,
+/// What the store of dead letters holds.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    pub(crate) count: u64,
+    pub(crate) bytes: u64,
 }
 
 /// `GET /api/v1/ledger`.
-pub(super) fn ledger(app: &App) -> String {
-    let rows = app
-        .deliveries
-        .rows()
-        .iter()
-        .map(|row| {
-            let balance = row.balance();
-            LedgerRow {
-                tenant: row.tenant.to_string(),
-                endpoint: row.endpoint.clone(),
-                state: if row.is_active() { "active" } else { "removed" },
-                samples: book(&balance, |counts| counts.samples),
-                histograms: book(&balance, |counts| counts.histograms),
-                exemplars: book(&balance, |counts| counts.exemplars),
-                examples: balance
-                    .books
-                    .dropped
-                    .iter()
-                    .filter(|total| !total.example.is_empty())
-                    .map(|total| (total.reason.to_string(), total.example.clone()))
-                    .collect(),
-            }
-        })
-        .collect();
-    json(&Ledger { rows })
+#[derive(Debug, Serialize)]
+pub(crate) struct Ledger {
+    pub(crate) rows: Vec<LedgerRow>,
 }
 
-fn book(balance: &Balance, kind: fn(&Counts) -> u64) -> Book {
-    let dropped = balance.books.dropped.iter();
-    Book {
-        accepted: kind(&balance.accepted),
-        delivered: kind(&balance.books.delivered),
-        pending: kind(&balance.pending),
-        dropped: dropped
-            .map(|total| (total.reason.to_string(), kind(&total.counts)))
-            .filter(|(_, count)| *count > 0)
-            .collect(),
-        dead_lettered: BTreeMap::new(),
-        expired: kind(&balance.expired),
-    }
+#[derive(Debug, Serialize)]
+pub(crate) struct LedgerRow {
+    pub(crate) tenant: String,
+    pub(crate) endpoint: String,
+    pub(crate) state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) replay: Option<u64>,
+    pub(crate) samples: Book,
+    pub(crate) histograms: Book,
+    pub(crate) exemplars: Book,
+    pub(crate) examples: BTreeMap<String, String>,
 }
 
-#[derive(Serialize)]
-struct ConfigInEffect {
-    config: String,
-    last_reload_error: Option<String>,
-    last_reload_success_ms: i64,
+/// One kind of data point: `accepted = delivered + pending + dropped + dead_lettered + expired`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Book {
+    pub(crate) accepted: u64,
+    pub(crate) delivered: u64,
+    pub(crate) pending: u64,
+    pub(crate) dropped: BTreeMap<String, u64>,
+    pub(crate) dead_lettered: BTreeMap<String, u64>,
+    pub(crate) expired: u64,
 }
 
 /// `GET /api/v1/config`.
-pub(super) fn config(app: &App) -> String {
-    let reload = app.last_reload();
-    json(&ConfigInEffect {
-        config: app.config.load().to_yaml(),
-        last_reload_error: reload.error,
-        last_reload_success_ms: reload.succeeded_ms,
-    })
+#[derive(Debug, Serialize)]
+pub(crate) struct ConfigInEffect {
+    pub(crate) config: String,
+    pub(crate) last_reload_error: Option<String>,
+    pub(crate) last_reload_success_ms: i64,
 }
 
-fn json(value: &impl Serialize) -> String {
-    // Plain structs of numbers and texts: serialising them cannot fail.
-    serde_json::to_string(value).unwrap_or_else(|error| format!("{{\"error\":{:?}}}", error.to_string()))
+/// The body of `POST /api/v1/replays`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReplayWanted {
+    pub(crate) endpoint: String,
+    pub(crate) tenant: String,
+    /// A text as [`super::moment::parse`] reads it, or seconds since 1970 as a number.
+    pub(crate) from: serde_json::Value,
+    /// The same; now if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) to: Option<serde_json::Value>,
+    /// Samples a second; no limit if absent or 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rate: Option<u64>,
+}
+
+/// The answer to `POST /api/v1/replays`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ReplayBegun {
+    pub(crate) id: u64,
+}
+
+/// `GET /api/v1/replays`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Replays {
+    pub(crate) replays: Vec<Replay>,
+}
+
+/// `GET /api/v1/replays/{id}`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Replay {
+    pub(crate) id: u64,
+    pub(crate) tenant: String,
+    pub(crate) endpoint: String,
+    /// `running`, `done` or `cancelled`.
+    pub(crate) state: String,
+    /// `earliest`, or a time.
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) begun: String,
+    /// Samples a second at most.
+    pub(crate) rate: Option<u64>,
+    pub(crate) progress: Progress,
+}
+
+/// How far a replay is.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    /// In its window.
+    pub(crate) accepted_samples: u64,
+    /// Of them, those whose fate is known.
+    pub(crate) done_samples: u64,
+    pub(crate) delivered_samples: u64,
+    /// Done, of all data points in the window: 0 to 1.
+    pub(crate) fraction: f64,
+}
+
+/// `GET /api/v1/dead_letters`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct LetterPage {
+    pub(crate) letters: Vec<Letter>,
+    /// What `after` must be to go on; `null` when that is all.
+    pub(crate) next: Option<u64>,
+}
+
+/// A dead letter without its series.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Letter {
+    pub(crate) id: u64,
+    pub(crate) tenant: String,
+    pub(crate) endpoint: String,
+    pub(crate) reason: String,
+    pub(crate) words: String,
+    pub(crate) position: u64,
+    pub(crate) received: String,
+    pub(crate) refused: String,
+    pub(crate) series: u32,
+    pub(crate) samples: u64,
+    pub(crate) histograms: u64,
+    pub(crate) exemplars: u64,
+    pub(crate) example: String,
+    pub(crate) body_bytes: u32,
+}
+
+/// `GET /api/v1/dead_letters/{id}`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct OpenLetter {
+    #[serde(flatten)]
+    pub(crate) letter: Letter,
+    pub(crate) protocol: String,
+    pub(crate) contents: Vec<SeriesShown>,
+    /// There is more than `contents` shows.
+    pub(crate) cut: bool,
+}
+
+/// A series of a letter; values are texts, as in Prometheus' own API, so that `NaN` and `+Inf` have a form.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SeriesShown {
+    pub(crate) series: String,
+    /// Seconds since 1970, and the value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) samples: Vec<(f64, String)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) histograms: Vec<(f64, HistogramShown)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) exemplars: Vec<(f64, ExemplarShown)>,
+}
+
+/// A native histogram in short.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct HistogramShown {
+    pub(crate) count: String,
+    pub(crate) sum: String,
+    pub(crate) schema: i32,
+    /// How many buckets are filled, those below zero included.
+    pub(crate) buckets: usize,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ExemplarShown {
+    pub(crate) labels: String,
+    pub(crate) value: String,
+}
+
+/// What is to be done with dead letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LetterAction {
+    Retry,
+    Drop,
+}
+
+/// The body of `POST /api/v1/dead_letters`: all that match, or those of `ids` that match.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LettersWanted {
+    pub(crate) action: LetterAction,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) endpoint: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tenant: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ids: Option<Vec<u64>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) after: Option<u64>,
+}
+
+/// The answer to a retry.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Retried {
+    pub(crate) taken: u64,
+    pub(crate) refused: u64,
+    /// The endpoint's about the last one it refused.
+    pub(crate) words: Option<String>,
+    /// What `after` must be to go on; `null` when all were tried.
+    pub(crate) next: Option<u64>,
+}
+
+/// The answer to a drop.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct DroppedLetters {
+    pub(crate) dropped: u64,
+}
+
+/// What every call that fails answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    pub(crate) error: String,
 }

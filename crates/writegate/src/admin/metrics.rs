@@ -7,10 +7,11 @@ use std::sync::atomic::Ordering;
 use remote_write::Counts;
 
 use super::exposition::{Kind, Page};
+use super::status::letters_of;
 use crate::app::App;
 use crate::delivery::Endpoint;
 use crate::ingest::Reason;
-use crate::ledger::{Balance, Row};
+use crate::ledger::{Balance, ReplayState, Row};
 use crate::tenant::Tenant;
 
 /// Renders the page.
@@ -19,18 +20,18 @@ pub(super) fn page(app: &App) -> String {
     process(&mut page, app);
     ingest(&mut page, app);
     log(&mut page, app);
-    let rows: Vec<_> = app
-        .deliveries
-        .rows()
-        .into_iter()
-        .map(|row| {
-            let balance = row.balance();
-            (row, balance)
-        })
-        .collect();
+    let with_balance = |row: Arc<Row>| {
+        let balance = row.balance();
+        (row, balance)
+    };
+    // A replay delivers once more what has been counted: it has books of its own.
+    let is_replay = |(_, balance): &(Arc<Row>, Balance)| balance.books.plan.is_some();
+    let (replayed, rows): (Vec<_>, Vec<_>) = app.deliveries.rows().into_iter().map(with_balance).partition(is_replay);
     ledger(&mut page, app, &rows);
+    dead_letters(&mut page, app, &rows);
     remote_storage(&mut page, app, &rows);
     endpoints(&mut page, app);
+    replays(&mut page, app, &replayed);
     page.finish()
 }
 
@@ -91,7 +92,9 @@ fn ingest(page: &mut Page, app: &App) {
             }
         });
     };
-    per_tenant("writegate_received_{}_total", "Received {}, whatever became of them.", &|tenant| tenant.received.get());
+    per_tenant("writegate_received_{}_total", "Received {}, whatever became of them.", &|tenant| {
+        tenant.received_counts()
+    });
     per_tenant("writegate_accepted_{}_total", "Durable {}.", &|tenant| tenant.accepted_counts());
     families(page, "writegate_refused_{}_total", Kind::Counter, "Refused {}, by reason.", |page, index| {
         for tenant in &tenants {
@@ -151,9 +154,12 @@ fn ledger(page: &mut Page, app: &App, rows: &[(Arc<Row>, Balance)]) {
     per_row("writegate_delivered_{}_total", Kind::Counter, "Accepted {} that an endpoint took.", &|balance| {
         balance.books.delivered
     });
-    per_row("writegate_expired_{}_total", Kind::Counter, "Accepted {} that left the log too early.", &|balance| {
-        balance.expired
-    });
+    per_row(
+        "writegate_expired_{}_total",
+        Kind::Counter,
+        "Accepted {} that left the log too early, or were older than max_age.",
+        &|balance| balance.expired,
+    );
     per_row("writegate_pending_{}", Kind::Gauge, "Accepted {} that an endpoint is still to get.", &|balance| {
         balance.pending
     });
@@ -175,6 +181,52 @@ fn ledger(page: &mut Page, app: &App, rows: &[(Arc<Row>, Balance)]) {
         let age = app.oldest_unsent_age(row).map_or(0.0, |age| age.as_secs_f64());
         page.sample(&row_labels(row), age);
     }
+}
+
+fn dead_letters(page: &mut Page, app: &App, rows: &[(Arc<Row>, Balance)]) {
+    let help =
+        "Accepted {} that an endpoint refused for good, by reason, also those that are no dead letters any more.";
+    families(page, "writegate_dead_letter_{}_total", Kind::Counter, help, |page, index| {
+        for (row, balance) in rows {
+            let [tenant, endpoint] = row_labels(row);
+            for total in &balance.books.dead_lettered {
+                let ever = by_kind(total.counts + total.left)[index];
+                page.sample(&[tenant, endpoint, ("reason", &total.reason)], ever);
+            }
+        }
+    });
+    let kept = app.deliveries.dead_letters().totals();
+    page.family("writegate_dead_letters", Kind::Gauge, "Dead letters kept.");
+    for (row, _) in rows {
+        page.sample(&row_labels(row), letters_of(&kept, row));
+    }
+    page.family("writegate_dead_letter_bytes", Kind::Gauge, "What all dead letters take on disk.");
+    page.sample(&[], app.deliveries.dead_letters().size().1);
+}
+
+/// By endpoint: the ids of replays are no labels, there would be ever more of them.
+fn replays(page: &mut Page, app: &App, rows: &[(Arc<Row>, Balance)]) {
+    let is_running = |(_, balance): &&(Arc<Row>, Balance)| {
+        balance.books.plan.as_ref().is_some_and(|plan| plan.state == ReplayState::Running)
+    };
+    let mut running: BTreeMap<String, (u64, Counts)> = BTreeMap::new();
+    for endpoint in app.deliveries.endpoints() {
+        running.insert(endpoint.config.name.clone(), Default::default());
+    }
+    for (row, balance) in rows.iter().filter(is_running) {
+        let (replays, pending) = running.entry(row.endpoint.clone()).or_default();
+        *replays += 1;
+        *pending += balance.pending;
+    }
+    page.family("writegate_replays_running", Kind::Gauge, "Replays to the endpoint that have not ended.");
+    for (endpoint, (replays, _)) in &running {
+        page.sample(&[("endpoint", endpoint)], *replays);
+    }
+    families(page, "writegate_replay_pending_{}", Kind::Gauge, "Replayed {} still to be sent.", |page, index| {
+        for (endpoint, (_, pending)) in &running {
+            page.sample(&[("endpoint", endpoint)], by_kind(*pending)[index]);
+        }
+    });
 }
 
 fn row_labels(row: &Row) -> [(&'static str, &str); 2] {
@@ -247,7 +299,7 @@ fn gauges(page: &mut Page, endpoints: &[Arc<Endpoint>], highest_in: Option<i64>)
     let number = |n: usize| n as f64;
     #[expect(clippy::cast_precision_loss, reason = "counts for a graph")]
     let total = |n: u64| n as f64;
-    let limit = |endpoint: &Endpoint| number(endpoint.concurrency());
+    let limit = |endpoint: &Endpoint| number(endpoint.concurrency().1);
     each("prometheus_remote_storage_bytes_total", Kind::Counter, "Bytes of bodies sent, compressed.", &|endpoint| {
         total(endpoint.stats.bytes.load(Ordering::Relaxed))
     });
@@ -312,7 +364,7 @@ fn endpoints(page: &mut Page, app: &App) {
     }
     page.family("writegate_endpoint_concurrency_limit", Kind::Gauge, "Requests that may be in flight at once.");
     for endpoint in &endpoints {
-        page.sample(&[("endpoint", &endpoint.config.name)], endpoint.concurrency());
+        page.sample(&[("endpoint", &endpoint.config.name)], endpoint.concurrency().0);
     }
     page.family(
         "writegate_endpoint_held",

@@ -2,31 +2,34 @@
 //! all tenants to it.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
-use remote_write::{Compression, Protocol};
-use tokio::sync::Semaphore;
+use remote_write::translate::Form;
+use remote_write::{Compression, Counts, Protocol};
 use writegate_config::{CompressionChoice, ProtocolChoice};
 
-use super::form::{Payload, Target};
+use super::form::{BatchLimits, Payload, Target, points};
+use super::limiter::{self, Limiter};
+use super::rules::Rules;
 use super::send::Client;
 use crate::counters::{BATCH_SECONDS, CountsCounter, Histogram};
 
-/// Requests to one endpoint at once, over all tenants. Deliveries take turns in the order they ask.
-const CONCURRENCY: usize = 16;
-
-/// For how long an endpoint's refusal of a protocol is remembered.
+/// For how long an endpoint's refusal of a protocol or of a size is remembered.
 const LEARNED_FOR: Duration = Duration::from_secs(3600);
+
+/// Receivers refuse more than 32 MiB decompressed; half of that leaves room for translation.
+const MAX_DECODED_BYTES: u64 = 16 * 1024 * 1024;
 
 /// A target of deliveries.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(crate) config: writegate_config::Endpoint,
     pub(super) client: Client,
-    pub(super) turns: Arc<Semaphore>,
+    pub(super) limiter: Limiter,
     learned: Mutex<Option<Learned>>,
+    learned_limits: Mutex<Option<(BatchLimits, Instant)>>,
     health: Mutex<Health>,
     pub(crate) stats: Arc<EndpointStats>,
 }
@@ -45,8 +48,31 @@ pub(crate) struct Health {
     pub(crate) error: Option<String>,
     /// The status that holds this endpoint, if its configuration is at fault.
     pub(crate) held: Option<StatusCode>,
+    /// What it said when it last refused data for good.
+    pub(crate) refusal: Option<String>,
+    failures: Throttle,
+    refusals: Throttle,
+}
+
+/// Lets one log line a minute through, and counts the others.
+#[derive(Clone, Copy, Debug, Default)]
+struct Throttle {
     logged: Option<Instant>,
     unlogged: u64,
+}
+
+impl Throttle {
+    const EVERY: Duration = Duration::from_secs(60);
+
+    /// How many were kept back since the last one; `None`: so is this one.
+    fn pass(&mut self) -> Option<u64> {
+        if self.logged.is_some_and(|logged| logged.elapsed() < Self::EVERY) {
+            self.unlogged += 1;
+            return None;
+        }
+        self.logged = Some(Instant::now());
+        Some(std::mem::take(&mut self.unlogged))
+    }
 }
 
 /// Counted since the start of the process; the names follow Prometheus' own `prometheus_remote_storage_*`.
@@ -94,7 +120,7 @@ impl EndpointStats {
     pub(super) fn answered(&self, code: Option<StatusCode>, elapsed: Duration) {
         self.batch_seconds.observe(elapsed);
         let code = code.map_or(0, |code| code.as_u16());
-        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut answers = lock(&self.answers);
         match answers.iter_mut().find(|(known, _)| *known == code) {
             Some((_, count)) => *count += 1,
             None => answers.push((code, 1)),
@@ -105,7 +131,7 @@ impl EndpointStats {
 impl EndpointStats {
     /// Requests by status code; 0 stands for no answer.
     pub(crate) fn answers(&self) -> Vec<(u16, u64)> {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.answers).clone()
     }
 }
 
@@ -115,8 +141,9 @@ impl Endpoint {
         Self {
             config,
             client,
-            turns: Arc::new(Semaphore::new(CONCURRENCY)),
+            limiter: Limiter::new(),
             learned: Mutex::new(None),
+            learned_limits: Mutex::new(None),
             health: Mutex::default(),
             stats: Arc::default(),
         }
@@ -128,32 +155,70 @@ impl Endpoint {
         let mut new = Self::new(config);
         new.stats = Arc::clone(&self.stats);
         if same_place {
-            *new.learned.lock().unwrap_or_else(PoisonError::into_inner) = self.learned_protocol();
+            new.limiter = self.limiter.clone();
+            *lock(&new.learned) = self.learned_protocol();
+            *lock(&new.learned_limits) = *lock(&self.learned_limits);
         }
         new
     }
 
-    /// How many requests may be in flight at once.
-    pub(crate) const fn concurrency(&self) -> usize {
-        CONCURRENCY
+    /// How many requests may be in flight at once, and how many that could become.
+    pub(crate) fn concurrency(&self) -> (usize, usize) {
+        (self.limiter.limit(), limiter::MOST)
+    }
+
+    /// The bounds of one request: as configured, or less if the endpoint refused that.
+    pub(super) fn limits(&self) -> BatchLimits {
+        let samples = u64::from(self.config.queue.max_samples_per_send);
+        let configured = BatchLimits { samples, decoded_bytes: MAX_DECODED_BYTES };
+        let learned = *lock(&self.learned_limits);
+        let Some((learned, _)) = learned.filter(|(_, at)| at.elapsed() < LEARNED_FOR) else { return configured };
+        BatchLimits {
+            samples: configured.samples.min(learned.samples),
+            decoded_bytes: configured.decoded_bytes.min(learned.decoded_bytes),
+        }
+    }
+
+    /// Learns that larger requests are refused.
+    pub(super) fn takes_at_most(&self, counts: Counts, decoded_bytes: u64) {
+        let known = self.limits();
+        let limits = BatchLimits {
+            samples: points(counts).clamp(1, known.samples),
+            decoded_bytes: decoded_bytes.clamp(1, known.decoded_bytes),
+        };
+        tracing::info!(
+            endpoint = self.config.name,
+            samples = limits.samples,
+            bytes = limits.decoded_bytes,
+            "the endpoint refuses larger requests; sending smaller ones"
+        );
+        *lock(&self.learned_limits) = Some((limits, Instant::now()));
     }
 
     /// The form in which this endpoint gets a record that came in `protocol`.
-    pub(super) fn target(&self, came_in: Protocol) -> Target {
+    pub(super) fn target(&self, came_in: Protocol, rules: Option<&Arc<Rules>>, now_ms: i64) -> Target {
         let wanted = match self.config.protocol {
             // Each record in its own protocol: nothing is translated that need not be.
             ProtocolChoice::Auto => came_in,
             ProtocolChoice::V1 => Protocol::V1,
             ProtocolChoice::V2 => Protocol::V2,
         };
+        let age = |age: Duration| now_ms.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
         Target {
-            protocol: self.learned_protocol().map_or(wanted, |learned| learned.only),
+            form: Form {
+                protocol: self.learned_protocol().map_or(wanted, |learned| learned.only),
+                exemplars: self.config.send_exemplars,
+                native_histograms: self.config.send_native_histograms,
+                metadata: self.config.metadata_send,
+            },
             compression: match self.config.compression {
                 CompressionChoice::Auto | CompressionChoice::Snappy => Compression::Snappy,
                 CompressionChoice::Zstd => Compression::Zstd,
             },
-            exemplars: self.config.send_exemplars,
-            native_histograms: self.config.send_native_histograms,
+            rules: rules.cloned(),
+            oldest_ms: self.config.max_age.map(age),
+            wants_example: false,
+            known: None,
         }
     }
 
@@ -167,7 +232,7 @@ impl Endpoint {
         if refused == Protocol::V1 && self.config.protocol == ProtocolChoice::V1 {
             return false;
         }
-        let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut learned = lock(&self.learned);
         if learned.is_some_and(|learned| learned.only == refused && learned.at.elapsed() < LEARNED_FOR) {
             // It refused both: what was learned is worth nothing.
             *learned = None;
@@ -183,34 +248,44 @@ impl Endpoint {
     }
 
     fn learned_protocol(&self) -> Option<Learned> {
-        let learned = *self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        let learned = *lock(&self.learned);
         learned.filter(|learned| learned.at.elapsed() < LEARNED_FOR)
     }
 
     pub(crate) fn health(&self) -> Health {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.health).clone()
     }
 
     pub(super) fn works(&self) {
-        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut health = lock(&self.health);
         if health.error.take().is_some() {
-            *health = Health::default();
+            health.held = None;
+            // What fails next is news again.
+            health.failures = Throttle::default();
             tracing::info!(endpoint = self.config.name, "the endpoint takes data again");
         }
     }
 
     /// Remembers a failure. The log gets the first, then one line a minute with how many it stands for.
     pub(super) fn fails(&self, error: &str, held: Option<StatusCode>) {
-        const EVERY: Duration = Duration::from_secs(60);
-        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut health = lock(&self.health);
         health.error = Some(error.to_owned());
         health.held = held;
-        if health.logged.is_some_and(|logged| logged.elapsed() < EVERY) {
-            health.unlogged += 1;
-            return;
+        if let Some(more) = health.failures.pass() {
+            tracing::warn!(endpoint = self.config.name, more, "the endpoint fails, its data waits in the log: {error}");
         }
-        let more = std::mem::take(&mut health.unlogged);
-        health.logged = Some(Instant::now());
-        tracing::warn!(endpoint = self.config.name, more, "the endpoint fails, its data waits in the log: {error}");
     }
+
+    /// Remembers that data was refused for good, likewise.
+    pub(super) fn refuses_data(&self, words: &str) {
+        let mut health = lock(&self.health);
+        health.refusal = Some(words.to_owned());
+        if let Some(more) = health.refusals.pass() {
+            tracing::warn!(endpoint = self.config.name, more, "the endpoint refuses data for good: {words}");
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,25 +1,38 @@
-//! From records to request bodies: pass, transcode, translate, merge, split. Results are shared between endpoints.
+//! From records to request bodies: expire, relabel, translate, compress, merge. Results are shared between endpoints.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use remote_write::age;
 use remote_write::compression::{Compressor, Decompressor};
-use remote_write::translate::{self, Form, Translator};
-use remote_write::{Compression, Counts, Protocol, concat, split};
+use remote_write::model::Series;
+use remote_write::pieces::Pieces;
+use remote_write::relabel::{Cache, Relabeler};
+use remote_write::split::Part;
+use remote_write::translate::{self, Form, KnownFamilies, Translator};
+use remote_write::{Compression, Counts, Protocol, concat, read, series_text};
 use segment_log::{Position, Record};
 
+use super::rules::Rules;
 use crate::buffer;
+use crate::metadata::Known;
 use crate::record::{self, Meta};
 
-/// What an endpoint takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What an endpoint takes of a tenant's data.
+#[derive(Clone, Debug)]
 pub(super) struct Target {
-    pub(super) protocol: Protocol,
+    pub(super) form: Form,
     pub(super) compression: Compression,
-    pub(super) exemplars: bool,
-    pub(super) native_histograms: bool,
+    /// `None`: series go as they are.
+    pub(super) rules: Option<Arc<Rules>>,
+    /// Data points older than this expire, in milliseconds since 1970.
+    pub(super) oldest_ms: Option<i64>,
+    /// Whether somebody wants to know a series that is left out.
+    pub(super) wants_example: bool,
+    /// What earlier requests said of the tenant's metric families.
+    pub(super) known: Option<Arc<Known>>,
 }
 
 /// One outgoing request.
@@ -33,6 +46,8 @@ pub(super) struct Payload {
     pub(super) counts: Counts,
     /// Metric families it describes.
     pub(super) families: u32,
+    /// Decompressed.
+    pub(super) decoded_bytes: u64,
 }
 
 impl Payload {
@@ -42,16 +57,30 @@ impl Payload {
     }
 }
 
+/// What becomes of a record's data points before anything is sent. The counts add up to the record's.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Prepared {
+    /// To be sent.
+    pub(super) kept: Counts,
+    /// Dropped by a relabel rule, and the first such series.
+    pub(super) relabeled: Counts,
+    pub(super) relabeled_example: String,
+    /// What the form cannot carry.
+    pub(super) untranslatable: Counts,
+    /// Too old.
+    pub(super) expired: Counts,
+    /// A series that expired or cannot be carried, if one was asked for.
+    pub(super) example: String,
+    families: u32,
+}
+
 /// A record in the form an endpoint takes.
 #[derive(Clone, Debug)]
 pub(super) struct Formed {
+    pub(super) prepared: Prepared,
     /// One compressed block; empty if nothing of the record can be sent.
     block: Bytes,
     decoded_bytes: u64,
-    families: u32,
-    pub(super) kept: Counts,
-    /// What the form cannot carry.
-    pub(super) untranslatable: Counts,
 }
 
 /// A record could not be brought into the form: its bytes are not what the gateway stored.
@@ -63,7 +92,7 @@ pub(super) struct FormError {
 }
 
 /// The bounds of one request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BatchLimits {
     /// Samples, histograms and exemplars.
     pub(super) samples: u64,
@@ -71,21 +100,42 @@ pub(super) struct BatchLimits {
     pub(super) decoded_bytes: u64,
 }
 
+impl BatchLimits {
+    pub(super) const fn allow(&self, counts: Counts, decoded_bytes: u64) -> bool {
+        points(counts) <= self.samples && decoded_bytes <= self.decoded_bytes
+    }
+}
+
+/// What `max_samples_per_send` counts.
+pub(super) const fn points(counts: Counts) -> u64 {
+    counts.samples + counts.histograms + counts.exemplars
+}
+
 impl Target {
-    fn form(self) -> Form {
-        let Self { protocol, exemplars, native_histograms, .. } = self;
-        Form { protocol, exemplars, native_histograms }
+    /// Whether it matters what earlier requests said of metric families: in 2.0 each series says it of itself.
+    pub(super) fn wants_known_families(&self, came_in: Protocol) -> bool {
+        (came_in, self.form.protocol) == (Protocol::V1, Protocol::V2) && self.form.metadata
     }
 
     /// Whether the record's own bytes are what the endpoint takes.
-    fn takes_unchanged(self, meta: &Meta, counts: Counts) -> bool {
-        meta.compression == self.compression && !translate::needs_forming(meta.protocol, counts, &self.form())
+    fn takes_unchanged(&self, meta: &Meta, counts: Counts) -> bool {
+        self.rules.is_none()
+            && meta.compression == self.compression
+            && !self.may_expire(meta, counts)
+            && !translate::needs_forming(meta.protocol, counts, meta.families, &self.form)
+    }
+
+    /// Whether something of the record may be too old. The times of exemplars are not known beforehand.
+    fn may_expire(&self, meta: &Meta, counts: Counts) -> bool {
+        let Some(oldest) = self.oldest_ms else { return false };
+        counts.exemplars > 0 || meta.timestamps.is_some_and(|(lowest, _)| lowest < oldest)
     }
 }
 
 struct Workspace {
     decompressor: Decompressor,
     compressor: Compressor,
+    relabeler: Relabeler,
     translator: Translator,
     decoded: Vec<u8>,
     formed: Vec<u8>,
@@ -96,6 +146,7 @@ thread_local! {
     static WORKSPACE: RefCell<Workspace> = RefCell::new(Workspace {
         decompressor: Decompressor::new(),
         compressor: Compressor::new(),
+        relabeler: Relabeler::new(),
         translator: Translator::new(),
         decoded: Vec::new(),
         formed: Vec::new(),
@@ -113,45 +164,148 @@ fn with_workspace<T>(work: impl FnOnce(&mut Workspace) -> T) -> T {
     })
 }
 
-/// Brings records into request bodies: one for all of them, or several if a single record is over the limits.
+/// Forms records for all deliveries, and remembers what it lately formed.
+#[derive(Debug)]
+pub(super) struct Former {
+    relabeled: Cache,
+    entries: Mutex<VecDeque<(Key, Formed)>>,
+}
+
+/// Which log (by address), which record, which form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Key {
+    log: usize,
+    position: Position,
+    form: Form,
+    compression: Compression,
+    rules: Option<u64>,
+}
+
+/// Live endpoints are within a few records of each other; one that lags forms its own.
+const CACHED_FORMS: usize = 64;
+/// Larger blocks are formed by each endpoint: the cache's memory stays within `CACHED_FORMS` times this.
+const CACHED_BLOCK_BYTES: usize = 128 * 1024;
+/// What relabel rules did to series that come back, over all tenants and endpoints.
+const RELABELED_BYTES: usize = 16 << 20;
+
+/// Forming more than this at once happens on a thread of its own.
+pub(super) const INLINE_DECODED_BYTES: u64 = 1024 * 1024;
+
+/// A record as deliveries hold it.
+pub(super) type Held = (Arc<Record>, Meta);
+
+impl Former {
+    pub(super) fn new() -> Self {
+        Self { relabeled: Cache::new(RELABELED_BYTES), entries: Mutex::default() }
+    }
+
+    /// Brings records into one request body. `None` if nothing of them can be sent.
+    ///
+    /// # Errors
+    /// When a record's bytes cannot be read; nothing is formed then.
+    pub(super) fn form(
+        &self,
+        log: usize,
+        records: &[Held],
+        target: &Target,
+    ) -> Result<(Option<Payload>, Vec<Prepared>), FormError> {
+        let formed = records.iter().map(|held| self.record(log, held, target)).collect::<Result<Vec<_>, _>>()?;
+        let payload = merge(&formed, target, records)?;
+        Ok((payload, formed.into_iter().map(|formed| formed.prepared).collect()))
+    }
+
+    /// Takes records to pieces, in the form the endpoint takes.
+    ///
+    /// # Errors
+    /// When a record's bytes cannot be read.
+    pub(super) fn dissect(&self, records: &[Held], target: &Target) -> Result<(Pieces, Vec<Prepared>), FormError> {
+        let (mut requests, mut prepared) = (Vec::with_capacity(records.len()), Vec::with_capacity(records.len()));
+        for (record, meta) in records {
+            with_workspace(|workspace| {
+                prepared.push(workspace.prepare(&self.relabeled, record, meta, target)?);
+                requests.push(workspace.formed.clone());
+                Ok(())
+            })?;
+        }
+        let pieces = Pieces::new(target.form.protocol, requests).map_err(|error| at(records, error.to_string()))?;
+        Ok((pieces, prepared))
+    }
+
+    /// The hashes of what a record touches at an endpoint with these rules.
+    ///
+    /// # Errors
+    /// When a record's bytes cannot be read.
+    pub(super) fn footprint(&self, (record, meta): &Held, rules: Option<&Rules>) -> Result<Box<[u32]>, FormError> {
+        // Rules that only keep or drop leave a part of what is known already.
+        let Some(rules) = rules.filter(|rules| rules.pipeline.edits()) else {
+            return Ok(record::footprint(&record.meta).collect());
+        };
+        with_workspace(|workspace| {
+            workspace.decompress(record, meta)?;
+            let mut hashes = Vec::new();
+            workspace
+                .relabeler
+                .footprint(&rules.pipeline, &self.relabeled, meta.protocol, &workspace.decoded, &mut hashes)
+                .map_err(|error| FormError { position: record.position, why: error.to_string() })?;
+            Ok(hashes.into_boxed_slice())
+        })
+    }
+
+    fn record(&self, log: usize, (record, meta): &Held, target: &Target) -> Result<Formed, FormError> {
+        let counts = record::counts(record);
+        if target.takes_unchanged(meta, counts) {
+            let prepared = Prepared { kept: counts, families: meta.families, ..Prepared::default() };
+            return Ok(Formed { prepared, block: record.body.clone(), decoded_bytes: u64::from(meta.decoded_bytes) });
+        }
+        let Target { form, compression, rules, .. } = target;
+        let rules = rules.as_ref().map(|rules| rules.id);
+        let key = Key { log, position: record.position, form: *form, compression: *compression, rules };
+        // What expires depends on the moment.
+        let is_shared = !target.may_expire(meta, counts);
+        if let Some(formed) = is_shared.then(|| self.find(key)).flatten() {
+            return Ok(formed);
+        }
+        let formed = with_workspace(|workspace| workspace.form(&self.relabeled, record, meta, target))?;
+        if is_shared && formed.block.len() <= CACHED_BLOCK_BYTES {
+            let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+            if entries.len() == CACHED_FORMS {
+                entries.pop_front();
+            }
+            entries.push_back((key, formed.clone()));
+        }
+        Ok(formed)
+    }
+
+    fn find(&self, key: Key) -> Option<Formed> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.iter().rev().find(|(known, _)| *known == key).map(|(_, formed)| formed.clone())
+    }
+}
+
+/// A part of a dissected batch as a request of its own.
 ///
 /// # Errors
-/// When a record's bytes cannot be read; nothing is formed then.
-pub(super) fn form(
-    cache: &FormCache,
-    log: usize,
-    records: &[(Arc<Record>, Meta)],
-    target: Target,
-    limits: BatchLimits,
-) -> Result<(Vec<Payload>, Vec<Formed>), FormError> {
-    if let [(record, meta)] = records
-        && is_over(record, meta, limits)
-    {
-        let (payloads, formed) = with_workspace(|workspace| workspace.split(record, meta, target, limits))?;
-        return Ok((payloads, vec![formed]));
-    }
-    let mut formed = Vec::with_capacity(records.len());
-    for (record, meta) in records {
-        formed.push(cache.form(log, record, meta, target)?);
-    }
-    let payload = merge(&formed, target, records)?;
-    Ok((payload.into_iter().collect(), formed))
+/// When it cannot be compressed.
+pub(super) fn payload_of(part: &Part, protocol: Protocol, compression: Compression) -> Result<Payload, String> {
+    let block = with_workspace(|workspace| {
+        let compressed = workspace.compressor.compress(compression, &part.body, &mut workspace.compressed);
+        compressed.map(|()| Bytes::copy_from_slice(&workspace.compressed)).map_err(|error| error.to_string())
+    })?;
+    Ok(Payload {
+        chunks: vec![block],
+        protocol,
+        compression,
+        counts: part.counts,
+        families: u32::from(part.counts.is_zero()),
+        decoded_bytes: part.body.len() as u64,
+    })
 }
 
-/// Whether a record alone is more than one request may carry.
-fn is_over(record: &Record, meta: &Meta, limits: BatchLimits) -> bool {
-    points(record::counts(record)) > limits.samples || u64::from(meta.decoded_bytes) > limits.decoded_bytes
-}
-
-/// What `max_samples_per_send` counts.
-pub(super) const fn points(counts: Counts) -> u64 {
-    counts.samples + counts.histograms + counts.exemplars
-}
-
-fn merge(formed: &[Formed], target: Target, records: &[(Arc<Record>, Meta)]) -> Result<Option<Payload>, FormError> {
+fn merge(formed: &[Formed], target: &Target, records: &[Held]) -> Result<Option<Payload>, FormError> {
     let blocks: Vec<&Formed> = formed.iter().filter(|formed| !formed.block.is_empty()).collect();
-    let counts = blocks.iter().fold(Counts::default(), |sum, formed| sum + formed.kept);
-    let chunks = match (blocks.as_slice(), target.protocol, target.compression) {
+    let counts = blocks.iter().fold(Counts::default(), |sum, formed| sum + formed.prepared.kept);
+    let Target { form: Form { protocol, .. }, compression, .. } = *target;
+    let chunks = match (blocks.as_slice(), protocol, compression) {
         ([], _, _) => return Ok(None),
         ([only], _, _) => vec![only.block.clone()],
         // Frames one after the other are a valid zstd stream (RFC 8878 §3), of a concatenated write request.
@@ -162,11 +316,32 @@ fn merge(formed: &[Formed], target: Target, records: &[(Arc<Record>, Meta)]) -> 
             vec![merged.map_err(|why| at(records, why))?]
         }
     };
-    let families = blocks.iter().map(|formed| formed.families).sum();
-    Ok(Some(Payload { chunks, protocol: target.protocol, compression: target.compression, counts, families }))
+    let families = blocks.iter().map(|formed| formed.prepared.families).sum();
+    let decoded_bytes = blocks.iter().map(|formed| formed.decoded_bytes).sum();
+    Ok(Some(Payload { chunks, protocol, compression, counts, families, decoded_bytes }))
 }
 
-fn at(records: &[(Arc<Record>, Meta)], why: String) -> FormError {
+/// The first series of a record, for people; empty if it cannot be read.
+pub(super) fn first_series((record, meta): &Held) -> String {
+    with_workspace(|workspace| {
+        let read = workspace.decompress(record, meta);
+        read.map(|()| example(meta.protocol, &workspace.decoded, |_| true)).unwrap_or_default()
+    })
+}
+
+/// The first such series, for people.
+fn example(protocol: Protocol, decoded: &[u8], is_one: impl Fn(&Series<'_>) -> bool) -> String {
+    let mut example = String::new();
+    let visited = read::for_each_series(protocol, decoded, |series| {
+        if example.is_empty() && is_one(series) {
+            example = series_text::describe(&series.labels);
+        }
+    });
+    // What cannot be read has been refused before it comes here.
+    visited.map(|()| example).unwrap_or_default()
+}
+
+fn at(records: &[Held], why: String) -> FormError {
     FormError { position: records.first().map_or(0, |(record, _)| record.position), why }
 }
 
@@ -191,36 +366,76 @@ impl Workspace {
             .map_err(|error| FormError { position: record.position, why: error.to_string() })
     }
 
-    /// Puts the record in the target's protocol into `self.formed`.
-    fn translate(&mut self, record: &Record, meta: &Meta, target: Target) -> Result<(Counts, Counts, u32), FormError> {
+    /// Puts what the endpoint takes of the record into `self.formed`, which is empty if that is nothing.
+    fn prepare(&mut self, cache: &Cache, record: &Record, meta: &Meta, target: &Target) -> Result<Prepared, FormError> {
         self.decompress(record, meta)?;
-        let counts = record::counts(record);
-        if !translate::needs_forming(meta.protocol, counts, &target.form()) {
-            std::mem::swap(&mut self.decoded, &mut self.formed);
-            return Ok((counts, Counts::default(), meta.families));
+        let broken =
+            |error: remote_write::wire::Malformed| FormError { position: record.position, why: error.to_string() };
+        let protocol = meta.protocol;
+        let kept = record::counts(record);
+        let mut prepared = Prepared { kept, families: meta.families, ..Prepared::default() };
+        if let Some(oldest) = target.oldest_ms.filter(|_| target.may_expire(meta, kept)) {
+            let aged = age::expire(protocol, &self.decoded, oldest, &mut self.formed).map_err(broken)?;
+            (prepared.kept, prepared.expired) = (aged.kept, aged.expired);
+            if target.wants_example && aged.changed {
+                let is_old = |series: &Series<'_>| series.samples.iter().any(|sample| sample.timestamp < oldest);
+                prepared.example = example(protocol, &self.decoded, is_old);
+            }
+            self.use_if(aged.changed);
         }
+        if let Some(rules) = &target.rules {
+            let relabeled = self
+                .relabeler
+                .relabel(&rules.pipeline, cache, protocol, &self.decoded, &mut self.formed)
+                .map_err(broken)?;
+            (prepared.kept, prepared.relabeled) = (relabeled.kept, relabeled.dropped);
+            prepared.families -= relabeled.families_dropped;
+            prepared.relabeled_example = relabeled.first_dropped.unwrap_or_default();
+            self.use_if(relabeled.changed);
+        }
+        if prepared.kept.is_zero() && prepared.families == 0 {
+            // A v2 request without series still has its symbols.
+            self.formed.clear();
+            return Ok(prepared);
+        }
+        if !translate::needs_forming(protocol, prepared.kept, prepared.families, &target.form) {
+            std::mem::swap(&mut self.decoded, &mut self.formed);
+            return Ok(prepared);
+        }
+        let known = target.known.as_deref().map(|known| known as &dyn KnownFamilies);
         let formed = self
             .translator
-            .form(meta.protocol, &self.decoded, &target.form(), &mut self.formed)
-            .map_err(|error| FormError { position: record.position, why: error.to_string() })?;
-        Ok((formed.kept, counts - formed.kept, formed.families))
+            .form_knowing(known, protocol, &self.decoded, &target.form, &mut self.formed)
+            .map_err(broken)?;
+        prepared.untranslatable = prepared.kept - formed.kept;
+        if target.wants_example && !prepared.untranslatable.is_zero() {
+            let of_histograms = prepared.untranslatable.histograms > 0;
+            let is_left_out = |series: &Series<'_>| {
+                if of_histograms { !series.histograms.is_empty() } else { !series.exemplars.is_empty() }
+            };
+            prepared.example = example(protocol, &self.decoded, is_left_out);
+        }
+        (prepared.kept, prepared.families) = (formed.kept, formed.families);
+        Ok(prepared)
     }
 
-    /// Compresses `self.formed` into `self.compressed`.
-    fn compress(&mut self, target: Target, position: Position) -> Result<(), FormError> {
+    /// The output of one step is the input of the next, unless the step changed nothing.
+    fn use_if(&mut self, changed: bool) {
+        if changed {
+            std::mem::swap(&mut self.decoded, &mut self.formed);
+        }
+    }
+
+    fn form(&mut self, cache: &Cache, record: &Record, meta: &Meta, target: &Target) -> Result<Formed, FormError> {
+        let prepared = self.prepare(cache, record, meta, target)?;
+        if self.formed.is_empty() {
+            return Ok(Formed { prepared, block: Bytes::new(), decoded_bytes: 0 });
+        }
         self.compressor
             .compress(target.compression, &self.formed, &mut self.compressed)
-            .map_err(|error| FormError { position, why: error.to_string() })
-    }
-
-    fn form(&mut self, record: &Record, meta: &Meta, target: Target) -> Result<Formed, FormError> {
-        let (kept, untranslatable, families) = self.translate(record, meta, target)?;
-        if self.formed.is_empty() {
-            return Ok(Formed { block: Bytes::new(), decoded_bytes: 0, families: 0, kept, untranslatable });
-        }
-        self.compress(target, record.position)?;
+            .map_err(|error| FormError { position: record.position, why: error.to_string() })?;
         let block = Bytes::copy_from_slice(&self.compressed);
-        Ok(Formed { block, decoded_bytes: self.formed.len() as u64, families, kept, untranslatable })
+        Ok(Formed { prepared, block, decoded_bytes: self.formed.len() as u64 })
     }
 
     fn merge_v2(&mut self, blocks: &[&Formed], compression: Compression) -> Result<Bytes, String> {
@@ -238,82 +453,5 @@ impl Workspace {
         let compressed = self.compressor.compress(compression, &self.formed, &mut self.compressed);
         compressed.map_err(|error| error.to_string())?;
         Ok(Bytes::copy_from_slice(&self.compressed))
-    }
-
-    fn split(
-        &mut self,
-        record: &Record,
-        meta: &Meta,
-        target: Target,
-        limits: BatchLimits,
-    ) -> Result<(Vec<Payload>, Formed), FormError> {
-        let (kept, untranslatable, families) = self.translate(record, meta, target)?;
-        let max_bytes = usize::try_from(limits.decoded_bytes).unwrap_or(usize::MAX);
-        let parts = split::split(target.protocol, &self.formed, limits.samples, max_bytes)
-            .map_err(|error| FormError { position: record.position, why: error.to_string() })?;
-        let decoded_bytes = self.formed.len() as u64;
-        let mut payloads = Vec::with_capacity(parts.len());
-        for part in parts {
-            self.formed = part.body;
-            self.compress(target, record.position)?;
-            payloads.push(Payload {
-                chunks: vec![Bytes::copy_from_slice(&self.compressed)],
-                protocol: target.protocol,
-                compression: target.compression,
-                counts: part.counts,
-                // The first part has them all.
-                families: if payloads.is_empty() { families } else { 0 },
-            });
-        }
-        Ok((payloads, Formed { block: Bytes::new(), decoded_bytes, families, kept, untranslatable }))
-    }
-}
-
-/// Records in the forms that endpoints took lately, so that endpoints of the same form share the work.
-#[derive(Debug, Default)]
-pub(super) struct FormCache {
-    entries: Mutex<VecDeque<(Key, Formed)>>,
-}
-
-/// Which log (by address), which record, which form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Key {
-    log: usize,
-    position: Position,
-    target: Target,
-}
-
-/// Live endpoints are within a few records of each other; one that lags forms its own.
-const CACHED_FORMS: usize = 64;
-/// Larger blocks are formed by each endpoint: the cache's memory stays within `CACHED_FORMS` times this.
-const CACHED_BLOCK_BYTES: usize = 128 * 1024;
-
-impl FormCache {
-    fn form(&self, log: usize, record: &Record, meta: &Meta, target: Target) -> Result<Formed, FormError> {
-        let counts = record::counts(record);
-        if target.takes_unchanged(meta, counts) {
-            let untranslatable = Counts::default();
-            let decoded_bytes = u64::from(meta.decoded_bytes);
-            let families = meta.families;
-            return Ok(Formed { block: record.body.clone(), decoded_bytes, families, kept: counts, untranslatable });
-        }
-        let key = Key { log, position: record.position, target };
-        if let Some(formed) = self.find(key) {
-            return Ok(formed);
-        }
-        let formed = with_workspace(|workspace| workspace.form(record, meta, target))?;
-        if formed.block.len() <= CACHED_BLOCK_BYTES {
-            let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-            if entries.len() == CACHED_FORMS {
-                entries.pop_front();
-            }
-            entries.push_back((key, formed.clone()));
-        }
-        Ok(formed)
-    }
-
-    fn find(&self, key: Key) -> Option<Formed> {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.iter().rev().find(|(known, _)| *known == key).map(|(_, formed)| formed.clone())
     }
 }

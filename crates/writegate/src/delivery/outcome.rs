@@ -11,6 +11,7 @@ use http::{HeaderMap, StatusCode};
 use remote_write::{Counts, Protocol};
 
 use super::backoff;
+use crate::ledger::Refusal;
 
 /// What to do with a batch after an attempt.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,13 +19,33 @@ pub(crate) enum Outcome {
     /// Stored. `not_written` is what a v2 endpoint says it left out in spite of its 2xx.
     Delivered { not_written: Counts },
     /// Temporary: the same batch again, after a pause (not before `after`, if the endpoint said so).
-    Retry { after: Option<Duration> },
+    Retry { trouble: Trouble, after: Option<Duration> },
     /// The data is good, the endpoint's configuration is not: the same batch again, rarely.
     Hold,
     /// The endpoint does not read this protocol: form the batch in the other one.
     OtherProtocol,
-    /// Refused for good; repeating it unchanged is forbidden and useless.
-    Refused,
+    /// The endpoint does not take that much at once: send it in parts.
+    TooLarge,
+    /// Refused for good; repeating it unchanged is forbidden and useless. `nothing_stored`: a v2 endpoint says so.
+    Refused { refusal: Refusal, nothing_stored: bool },
+}
+
+/// Why a batch has to be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// 429 or 408: nothing of it was stored.
+    Busy,
+    /// 5xx: some of it may have been stored. `overloaded`: 503.
+    Broken { overloaded: bool },
+    /// No answer. `sent`: it may have arrived all the same.
+    NoAnswer { sent: bool },
+}
+
+impl Trouble {
+    /// Whether the endpoint may have stored the batch or a part of it.
+    pub(crate) const fn is_ambiguous(self) -> bool {
+        matches!(self, Self::Broken { .. } | Self::NoAnswer { sent: true })
+    }
 }
 
 /// Reads an endpoint's answer to a batch of `sent` data points in `protocol`.
@@ -35,17 +56,37 @@ pub(crate) fn classify(
     headers: &HeaderMap,
     now: SystemTime,
 ) -> Outcome {
+    let after = || headers.get(RETRY_AFTER).and_then(|value| backoff::retry_after(value.as_bytes(), now));
+    let refused = |refusal| Outcome::Refused { refusal, nothing_stored: says_nothing_stored(protocol, headers) };
     match status.as_u16() {
         200..=299 => delivered(protocol, sent, headers),
-        408 | 429 | 500..=599 => {
-            let after = headers.get(RETRY_AFTER).and_then(|value| backoff::retry_after(value.as_bytes(), now));
-            Outcome::Retry { after }
-        }
-        400 | 409 | 413 | 422 => Outcome::Refused,
+        408 | 429 => Outcome::Retry { trouble: Trouble::Busy, after: after() },
+        503 => Outcome::Retry { trouble: Trouble::Broken { overloaded: true }, after: after() },
+        500..=599 => Outcome::Retry { trouble: Trouble::Broken { overloaded: false }, after: after() },
+        400 => refused(Refusal::BadRequest),
+        409 => refused(Refusal::Conflict),
+        422 => refused(Refusal::Unprocessable),
+        413 => Outcome::TooLarge,
         415 => Outcome::OtherProtocol,
         // 401, 403, 404, redirects that were not followed, and whatever else nobody defined.
         _ => Outcome::Hold,
     }
+}
+
+/// Whether an endpoint's words mean that it has these samples, or newer ones, already. Matched on words because there is
+/// nothing else: Prometheus, Thanos, Cortex and Mimir answer 400 or 409 with a sentence.
+pub(crate) fn means_known_already(words: &str) -> bool {
+    let words = words.to_ascii_lowercase();
+    ["out of order", "out-of-order", "duplicate sample", "duplicate-timestamp", "duplicate timestamp", "too old"]
+        .iter()
+        .any(|sign| words.contains(sign))
+}
+
+/// On a 4xx, a missing `Written` header may be read as 0 (remote write 2.0, "Required Written Response Headers"); where all
+/// are missing nobody said anything.
+fn says_nothing_stored(protocol: Protocol, headers: &HeaderMap) -> bool {
+    let written = Written::read(headers);
+    protocol == Protocol::V2 && !written.absent && written.counts.is_zero()
 }
 
 fn delivered(protocol: Protocol, sent: Counts, headers: &HeaderMap) -> Outcome {
@@ -116,12 +157,19 @@ mod tests {
             let all = Outcome::Delivered { not_written: Counts::default() };
             assert_eq!(answer(Protocol::V1, status, &[]), all, "{status}");
         }
-        for status in [408, 429, 500, 501, 502, 503, 504, 529, 599] {
-            assert_eq!(answer(Protocol::V1, status, &[]), Outcome::Retry { after: None }, "{status}");
+        for status in [408, 429] {
+            assert_eq!(answer(Protocol::V1, status, &[]), Outcome::Retry { trouble: Trouble::Busy, after: None });
         }
-        for status in [400, 409, 413, 422] {
-            assert_eq!(answer(Protocol::V1, status, &[]), Outcome::Refused, "{status}");
+        for status in [500, 501, 502, 503, 504, 529, 599] {
+            let trouble = Trouble::Broken { overloaded: status == 503 };
+            assert_eq!(answer(Protocol::V1, status, &[]), Outcome::Retry { trouble, after: None }, "{status}");
         }
+        let refusals = [(400, Refusal::BadRequest), (409, Refusal::Conflict), (422, Refusal::Unprocessable)];
+        for (status, refusal) in refusals {
+            let refused = Outcome::Refused { refusal, nothing_stored: false };
+            assert_eq!(answer(Protocol::V1, status, &[]), refused, "{status}");
+        }
+        assert_eq!(answer(Protocol::V1, 413, &[]), Outcome::TooLarge);
         for status in [301, 302, 307, 308, 401, 403, 404, 405, 410, 418, 451] {
             assert_eq!(answer(Protocol::V1, status, &[]), Outcome::Hold, "{status}");
         }
@@ -150,8 +198,41 @@ mod tests {
     #[test]
     fn retry_after_comes_with_503_and_429() {
         for status in [429, 503] {
-            let after = Some(Duration::from_secs(7));
-            assert_eq!(answer(Protocol::V1, status, &[("retry-after", "7")]), Outcome::Retry { after });
+            let answer = answer(Protocol::V1, status, &[("retry-after", "7")]);
+            let Outcome::Retry { after, .. } = answer else { panic!("{answer:?}") };
+            assert_eq!(after, Some(Duration::from_secs(7)));
+        }
+    }
+
+    #[test]
+    fn only_a_v2_endpoint_that_says_so_is_believed_to_have_stored_nothing() {
+        let zero = [("x-prometheus-remote-write-samples-written", "0")];
+        let some = [("x-prometheus-remote-write-samples-written", "3")];
+        for (protocol, headers, expected) in [
+            (Protocol::V2, zero.as_slice(), true),
+            (Protocol::V2, some.as_slice(), false),
+            (Protocol::V2, &[], false),
+            (Protocol::V1, zero.as_slice(), false),
+        ] {
+            let answer = answer(protocol, 400, headers);
+            let Outcome::Refused { nothing_stored, .. } = answer else { panic!("{answer:?}") };
+            assert_eq!(nothing_stored, expected, "{protocol:?} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn the_words_of_known_receivers_for_what_they_have_already_are_understood() {
+        for words in [
+            "out of order sample",
+            "duplicate sample for timestamp 1: overrides not allowed",
+            "user=a: err: the sample has been rejected because another sample with a more recent timestamp has already been ingested and out-of-order samples are not allowed (err-mimir-sample-out-of-order)",
+            "(err-mimir-sample-duplicate-timestamp)",
+            "store locally for endpoint x: conflict: too old sample",
+        ] {
+            assert!(means_known_already(words), "{words}");
+        }
+        for words in ["label name \"a-b\" is invalid", "", "out of bounds"] {
+            assert!(!means_known_already(words), "{words}");
         }
     }
 }

@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
-use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, USER_AGENT};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper_util::client::legacy;
@@ -17,10 +17,10 @@ use remote_write::{Compression, Protocol, content};
 use writegate_config as config;
 
 use super::form::Payload;
-use super::outcome::{self, Outcome};
+use super::outcome::{self, Outcome, Trouble};
 use crate::basic_auth;
 use crate::chain::Chain;
-use crate::tenant::TenantName;
+use crate::ledger::Refusal;
 
 /// What is kept of an endpoint's words; the rest, however long, is not read.
 const ANSWER_BYTES: usize = 1024;
@@ -39,9 +39,19 @@ pub(super) struct Answer {
     pub(super) outcome: Outcome,
     /// `None` if there was no answer at all.
     pub(super) status: Option<StatusCode>,
-    /// For people: the status and the endpoint's own words, or what went wrong.
-    pub(super) text: String,
+    /// The endpoint's own words, or what went wrong.
+    pub(super) words: String,
 }
+
+impl Answer {
+    /// For people: the status and the endpoint's own words, or what went wrong.
+    pub(super) fn text(&self) -> String {
+        self.status.map_or_else(|| self.words.clone(), |status| format!("{status}: {}", self.words))
+    }
+}
+
+/// How often in a row a request is sent on to another place.
+const REDIRECTS: u32 = 5;
 
 /// Why a request could not even be made.
 #[derive(Debug, thiserror::Error)]
@@ -70,40 +80,119 @@ impl Client {
     pub(super) async fn send(
         &self,
         endpoint: &config::Endpoint,
-        tenant: &TenantName,
+        tenant_id: &str,
         payload: &Payload,
         attempt: u32,
     ) -> Answer {
-        let request = match request(endpoint, tenant, payload, attempt) {
+        let request = match request(endpoint, tenant_id, payload, attempt) {
             Ok(request) => request,
-            Err(error) => return failed(format!("the request could not be made: {}", Chain(&error))),
+            Err(error) => return no_answer(format!("the request could not be made: {}", Chain(&error)), false),
         };
-        match tokio::time::timeout(endpoint.remote_timeout, self.http.request(request)).await {
-            Ok(Ok(response)) => {
-                let (head, body) = response.into_parts();
-                let words = first_words(body).await;
-                let outcome = match head.status {
-                    StatusCode::TOO_MANY_REQUESTS if !endpoint.queue.retry_on_http_429 => Outcome::Refused,
-                    status => {
-                        outcome::classify(payload.protocol, payload.counts, status, &head.headers, SystemTime::now())
-                    }
-                };
-                let text = format!("{}: {words}", head.status);
-                Answer { outcome, status: Some(head.status), text }
+        let exchange = self.follow(endpoint, request, payload);
+        match tokio::time::timeout(endpoint.remote_timeout, exchange).await {
+            Ok(answer) => answer,
+            Err(_elapsed) => {
+                no_answer(format!("no answer within {:?} (remote_timeout)", endpoint.remote_timeout), true)
             }
-            Ok(Err(error)) => failed(Chain(&error).to_string()),
-            Err(_elapsed) => failed(format!("no answer within {:?} (remote_timeout)", endpoint.remote_timeout)),
         }
+    }
+
+    /// Sends, and follows 307 and 308, which keep method and body (RFC 9110 §15.4.8, §15.4.9).
+    async fn follow(
+        &self,
+        endpoint: &config::Endpoint,
+        mut request: Request<PayloadBody>,
+        payload: &Payload,
+    ) -> Answer {
+        for hop in 0..=REDIRECTS {
+            let (uri, headers) = (request.uri().clone(), request.headers().clone());
+            let response = match self.http.request(request).await {
+                Ok(response) => response,
+                Err(error) => return no_answer(Chain(&error).to_string(), !error.is_connect()),
+            };
+            let status = response.status();
+            if status.is_redirection() {
+                match redirected(endpoint, &uri, headers, &response, payload) {
+                    Ok(next) if hop < REDIRECTS => {
+                        request = next;
+                        continue;
+                    }
+                    Ok(_) => return held(status, format!("redirected more than {REDIRECTS} times")),
+                    Err(why) => return held(status, why),
+                }
+            }
+            return self.read(endpoint, response, payload).await;
+        }
+        no_answer("redirected without end".to_owned(), false)
+    }
+
+    async fn read(&self, endpoint: &config::Endpoint, response: Response<Incoming>, payload: &Payload) -> Answer {
+        let (head, body) = response.into_parts();
+        let words = first_words(body).await;
+        let outcome = match head.status {
+            StatusCode::TOO_MANY_REQUESTS if !endpoint.queue.retry_on_http_429 => {
+                Outcome::Refused { refusal: Refusal::TooMany, nothing_stored: true }
+            }
+            status => outcome::classify(payload.protocol, payload.counts, status, &head.headers, SystemTime::now()),
+        };
+        Answer { outcome, status: Some(head.status), words }
     }
 }
 
-fn failed(text: String) -> Answer {
-    Answer { outcome: Outcome::Retry { after: None }, status: None, text }
+fn no_answer(words: String, sent: bool) -> Answer {
+    let outcome = Outcome::Retry { trouble: Trouble::NoAnswer { sent }, after: None };
+    Answer { outcome, status: None, words }
+}
+
+fn held(status: StatusCode, words: String) -> Answer {
+    Answer { outcome: Outcome::Hold, status: Some(status), words }
+}
+
+/// The same request for the place a redirect names; elsewhere without the endpoint's credentials.
+fn redirected(
+    endpoint: &config::Endpoint,
+    from: &Uri,
+    mut headers: HeaderMap,
+    response: &Response<Incoming>,
+    payload: &Payload,
+) -> Result<Request<PayloadBody>, String> {
+    let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+    let location = location.ok_or("redirected without a Location")?;
+    let keeps_the_body = matches!(response.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
+    if !keeps_the_body || !endpoint.follow_redirects {
+        let why = if keeps_the_body { "follow_redirects is off" } else { "which would lose the request's body" };
+        return Err(format!("redirected to {location}, {why}; set the endpoint's url to where the data should go"));
+    }
+    let to = resolve(from, location).ok_or_else(|| format!("redirected to {location:?}, which is no http address"))?;
+    let is_elsewhere = to.authority() != from.authority();
+    if is_elsewhere {
+        headers.remove(AUTHORIZATION);
+        for header in &endpoint.headers {
+            if !matches!(header.value, config::HeaderValue::Text(_)) {
+                headers.remove(&header.name);
+            }
+        }
+    }
+    let mut request = Request::new(PayloadBody::new(payload.chunks.clone()));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = to;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// A `Location` is a URI or, commonly, only a path (RFC 9110 §10.2.2).
+fn resolve(from: &Uri, location: &str) -> Option<Uri> {
+    if location.starts_with('/') && !location.starts_with("//") {
+        let mut parts = from.clone().into_parts();
+        parts.path_and_query = Some(location.parse().ok()?);
+        return Uri::from_parts(parts).ok();
+    }
+    location.parse::<Uri>().ok().filter(|uri| uri.scheme_str() == Some("http") && uri.authority().is_some())
 }
 
 fn request(
     endpoint: &config::Endpoint,
-    tenant: &TenantName,
+    tenant_id: &str,
     payload: &Payload,
     attempt: u32,
 ) -> Result<Request<PayloadBody>, PrepareError> {
@@ -121,7 +210,7 @@ fn request(
         headers.append(name(&header.name)?, configured(header)?);
     }
     if let Some(tenant_header) = &endpoint.tenant_header {
-        headers.insert(name(tenant_header)?, value(tenant_header, tenant.as_str())?);
+        headers.insert(name(tenant_header)?, value(tenant_header, tenant_id)?);
     }
     if let Some(credentials) = credentials(&endpoint.auth)? {
         headers.insert(AUTHORIZATION, credentials);

@@ -1,309 +1,308 @@
-//! One delivery: moves one tenant's cursor at one endpoint. Feed, batch, form, send, settle.
+//! One delivery: moves one cursor at one endpoint. Reads ahead, starts batches of what may be sent now, and lets the rest
+//! wait until what it waits for is settled. The same for an endpoint that keeps up, one that catches up, and a replay.
 
+use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use remote_write::Counts;
-use segment_log::Record;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::sync::CancellationToken;
+use remote_write::{Counts, Protocol};
+use segment_log::Position;
+use tokio::task::{JoinError, JoinSet};
 
-use super::Shared;
-use super::backoff::Backoff;
-use super::batch::{Batch, Feed};
-use super::endpoint::Endpoint;
-use super::form::{self, BatchLimits, Formed, Payload, Target};
-use super::outcome::Outcome;
-use super::send::Answer;
+use super::context::{Context, Work};
+use super::feed::{Feed, FeedError};
+use super::flight::Flight;
+use super::form::{BatchLimits, FormError, Held, INLINE_DECODED_BYTES, points};
+use super::limiter::Turn;
+use super::settle::HOLD;
+use super::window::Window;
 use crate::chain::Chain;
-use crate::ledger::{Booking, Dropped, Row, Settled};
-use crate::record::{self, Meta};
-use crate::tenant::Tenant;
+use crate::record;
 
-/// Receivers refuse more than 32 MiB decompressed; half of that leaves room for translation.
-const MAX_DECODED_BYTES: u64 = 16 * 1024 * 1024;
+/// Records that are read ahead of what may be sent hold no more than about this, decompressed.
+const AHEAD_DECODED_BYTES: u64 = 32 << 20;
 
-/// The first and the longest pause while only the endpoint's owner can mend what is wrong.
-const HOLD: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
-
-/// Forming more than this at once happens on a thread of its own.
-const INLINE_DECODED_BYTES: u64 = 1024 * 1024;
+/// While requests are in flight, what comes is gathered for so long, unless it fills a request before: a few records in one
+/// request cost hardly more than one.
+const GATHER: Duration = Duration::from_millis(20);
+/// With so many records to read nobody needs to wait for more.
+const ENOUGH_RECORDS: u64 = 32;
 
 /// The task that moves one cursor.
 pub(super) struct Delivery {
-    pub(super) shared: Arc<Shared>,
-    pub(super) endpoint: Arc<Endpoint>,
-    pub(super) tenant: Arc<Tenant>,
-    pub(super) row: Arc<Row>,
-    pub(super) stop: CancellationToken,
+    context: Arc<Context>,
+    feed: Feed,
+    window: Window<Held>,
+    /// Of the window, what is being sent.
+    under_way: BTreeSet<Position>,
+    /// What waits in the window, decompressed.
+    ahead_bytes: u64,
+    /// Nothing can be started before something else happens.
+    stalled: bool,
+    /// Until when what comes is gathered.
+    gathering: Option<Instant>,
+    flights: JoinSet<Vec<Position>>,
+    pace: Pace,
 }
 
-/// How far a batch has come.
-#[derive(Default)]
-struct Progress {
-    /// What the batch was formed into: another target would cut it differently.
-    target: Option<Target>,
-    /// Payloads that were settled with the endpoint, of those the batch is formed into.
-    sent: usize,
-    delivered: Counts,
-    refused: Counts,
-    refusal: String,
-    not_written: Counts,
-}
+type Waiting = Pin<Box<dyn Future<Output = Turn> + Send>>;
 
-/// The pauses between the attempts of one batch.
-struct Pauses {
-    attempt: u32,
-    backoff: Backoff,
-    hold: Backoff,
-}
-
-/// What to do after a round of attempts.
-enum Next {
-    Settle(Vec<Formed>),
-    Pause(Duration),
-    Stop,
+/// Why nothing could be started.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error("the log cannot be read")]
+    Feed(#[from] FeedError),
+    #[error(transparent)]
+    Form(#[from] FormError),
+    #[error("the forming thread failed")]
+    Thread(#[from] JoinError),
 }
 
 impl Delivery {
-    /// Delivers until told to stop. A request in flight is finished first, as far as the endpoint's timeout allows: an
-    /// abandoned one would have to be sent again.
-    pub(super) async fn run(self) {
-        let mut feed = Feed::new(Arc::clone(&self.tenant.log), Arc::clone(&self.row));
-        let mut head = self.tenant.head.clone();
-        while !self.stop.is_cancelled() {
+    pub(super) fn new(context: Context) -> Self {
+        let context = Arc::new(context);
+        let feed = Feed::new(Arc::clone(&context.tenant.log), Arc::clone(&context.row), context.until());
+        let pace = Pace::new(&context.work);
+        let (window, under_way, flights) = (Window::new(), BTreeSet::new(), JoinSet::new());
+        Self { context, feed, window, under_way, ahead_bytes: 0, stalled: false, gathering: None, flights, pace }
+    }
+
+    /// Delivers until told to stop, or until the end of a replay. Requests in flight are finished first.
+    pub(super) async fn run(mut self) {
+        let context = Arc::clone(&self.context);
+        let mut head = context.tenant.head.clone();
+        let mut waiting: Option<Waiting> = None;
+        loop {
             head.mark_unchanged();
-            if !feed.has_more() {
-                tokio::select! {
-                    () = self.stop.cancelled() => return,
-                    more = head.changed() => if more.is_err() { return }, // The log is gone: the process ends.
-                }
-                continue;
-            }
-            // Read only when it is this delivery's turn: whoever waits for a turn holds nothing in memory.
-            let Some(turn) = self.turn().await else { return };
-            let goes_on = match feed.next(self.limits()).await {
-                Ok(Some(batch)) => self.deliver(&mut feed, batch, turn).await,
-                Ok(None) => true,
-                Err(error) => {
-                    drop(turn);
-                    feed.rewind();
-                    self.endpoint.fails(&format!("the log cannot be read: {}", Chain(&error)), None);
-                    self.pause(HOLD.0).await
-                }
-            };
-            if !goes_on {
+            if self.is_complete() {
                 return;
             }
-            if self.endpoint.turns.available_permits() == 0 {
-                // Others are served first: what was read ahead is read again then.
-                feed.rewind();
+            if waiting.is_none() && self.may_start() && self.has_gathered() {
+                let limiter = context.endpoint.limiter.clone();
+                if limiter.is_contended() {
+                    // Whoever waits for a turn holds nothing in memory that others may need.
+                    self.forget_waiting();
+                }
+                let priority = context.priority();
+                waiting = Some(Box::pin(async move { limiter.turn(priority).await }));
             }
-        }
-    }
-
-    fn limits(&self) -> BatchLimits {
-        let samples = u64::from(self.endpoint.config.queue.max_samples_per_send);
-        BatchLimits { samples, decoded_bytes: MAX_DECODED_BYTES }
-    }
-
-    /// `None` when told to stop.
-    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        tokio::select! {
-            () = self.stop.cancelled() => None,
-            turn = Arc::clone(&self.endpoint.turns).acquire_owned() => turn.ok(),
-        }
-    }
-
-    /// False when told to stop before the batch was settled.
-    async fn deliver(&self, feed: &mut Feed, batch: Batch, turn: OwnedSemaphorePermit) -> bool {
-        let queue = &self.endpoint.config.queue;
-        let mut pauses = Pauses {
-            attempt: 0,
-            backoff: Backoff::new(queue.min_backoff, queue.max_backoff),
-            hold: Backoff::new(HOLD.0, HOLD.1),
-        };
-        let mut progress = Progress::default();
-        let plan = batch.plan();
-        let mut held = Some((batch, turn));
-        loop {
-            let (batch, turn) = match held.take() {
-                Some(held) => held,
-                None => {
-                    let Some(turn) = self.turn().await else { return false };
-                    match feed.again(&plan).await {
-                        Ok(Some(batch)) => (batch, turn),
-                        Ok(None) => return true, // It expired while it waited, and the log has booked it.
-                        Err(error) => {
-                            self.endpoint.fails(&format!("the log cannot be read: {}", Chain(&error)), None);
-                            drop(turn);
-                            if self.pause(pauses.hold.pause(None)).await {
-                                continue;
-                            }
-                            return false;
-                        }
+            tokio::select! {
+                () = context.stop.cancelled() => break,
+                Some(landed) = self.flights.join_next() => match landed {
+                    Ok(positions) => self.land(positions),
+                    Err(error) => {
+                        context.endpoint.fails(&format!("a batch ended badly: {error}"), None);
+                        self.start_over().await;
+                    }
+                },
+                turn = turn_of(&mut waiting) => {
+                    waiting = None;
+                    if let Err(error) = self.start(turn).await {
+                        context.endpoint.fails(&Chain(&error).to_string(), None);
+                        self.forget_waiting();
+                        self.pace.not_before(Instant::now() + HOLD.0);
                     }
                 }
-            };
-            let pause = match self.round(&batch, &mut progress, &mut pauses).await {
-                Next::Settle(formed) => return self.settle(&batch, &formed, &progress).await,
-                Next::Pause(pause) => pause,
-                Next::Stop => return false,
-            };
-            // A batch that waits holds nothing in memory and keeps nobody waiting: an outage costs no more than a
-            // delivery that runs.
-            drop((batch, turn));
-            feed.rewind();
-            if !self.pause(pause).await {
-                return false;
-            }
-        }
-    }
-
-    /// Forms the batch and sends what is left of it.
-    async fn round(&self, batch: &Batch, progress: &mut Progress, pauses: &mut Pauses) -> Next {
-        loop {
-            let target = self.endpoint.target(batch.protocol());
-            if progress.target != Some(target) {
-                *progress = Progress { target: Some(target), ..Progress::default() };
-            }
-            let (payloads, formed) = match self.form(batch, target).await {
-                Ok(formed) => formed,
-                Err(why) => {
-                    self.endpoint.fails(&why, None);
-                    return Next::Pause(pauses.hold.pause(None));
-                }
-            };
-            match self.send_all(&payloads, progress, pauses).await {
-                None => return Next::Settle(formed),
-                Some(Step::Reform) => {}
-                Some(Step::Pause(pause)) => return Next::Pause(pause),
-                Some(Step::Stop) => return Next::Stop,
-            }
-        }
-    }
-
-    /// Sends the payloads that were not sent yet, one after the other. `None` when all are.
-    async fn send_all(&self, payloads: &[Payload], progress: &mut Progress, pauses: &mut Pauses) -> Option<Step> {
-        while let Some(payload) = payloads.get(progress.sent) {
-            if self.stop.is_cancelled() {
-                return Some(Step::Stop);
-            }
-            let answer = self.attempt(payload, pauses.attempt).await;
-            match answer.outcome {
-                Outcome::Delivered { not_written } => {
-                    self.endpoint.works();
-                    progress.delivered += payload.counts - not_written;
-                    progress.not_written += not_written;
-                }
-                Outcome::Refused => {
-                    self.endpoint.fails(&answer.text, None);
-                    self.endpoint.stats.failed.add(payload.counts);
-                    progress.refused += payload.counts;
-                    progress.refusal = answer.text;
-                }
-                Outcome::OtherProtocol if self.endpoint.refuses(payload.protocol) => return Some(Step::Reform),
-                Outcome::OtherProtocol | Outcome::Hold => {
-                    self.endpoint.fails(&answer.text, answer.status);
-                    pauses.attempt += 1;
-                    return Some(Step::Pause(pauses.hold.pause(None)));
-                }
-                Outcome::Retry { after } => {
-                    self.endpoint.fails(&answer.text, None);
-                    pauses.attempt += 1;
-                    return Some(Step::Pause(pauses.backoff.pause(after)));
+                () = context.condition.changed() => if context.condition.is_failing() && !self.flights.is_empty() {
+                    // Nothing new is started for now.
+                    waiting = None;
+                    self.forget_waiting();
+                },
+                () = until(self.pace.next), if self.pace.is_ahead() => {}
+                () = until(self.gathering), if waiting.is_none() && self.gathering.is_some() => {}
+                more = head.changed() => {
+                    self.stalled = false;
+                    if more.is_err() {
+                        break; // The log is gone: the process ends.
+                    }
                 }
             }
-            progress.sent += 1;
-            pauses.attempt = 0;
-            pauses.backoff.reset();
         }
-        None
+        while self.flights.join_next().await.is_some() {}
     }
 
-    async fn form(&self, batch: &Batch, target: Target) -> Result<(Vec<Payload>, Vec<Formed>), String> {
-        let limits = self.limits();
-        let log = Arc::as_ptr(&self.tenant.log).addr();
-        if batch.decoded_bytes() <= INLINE_DECODED_BYTES {
-            return form::form(&self.shared.forms, log, batch.records(), target, limits)
-                .map_err(|error| error.to_string());
-        }
-        let _turn = self.shared.formers.acquire().await.map_err(|closed| closed.to_string())?;
-        let (shared, records) = (Arc::clone(&self.shared), batch.records().to_vec());
-        tokio::task::spawn_blocking(move || form::form(&shared.forms, log, &records, target, limits))
-            .await
-            .map_err(|panicked| panicked.to_string())?
-            .map_err(|error| error.to_string())
+    /// Whether a replay has come to its end.
+    fn is_complete(&self) -> bool {
+        self.context.is_replay() && self.under_way.is_empty() && self.context.row.low() >= self.context.until()
     }
 
-    async fn attempt(&self, payload: &Payload, attempt: u32) -> Answer {
-        let stats = &self.endpoint.stats;
-        stats.attempt(payload, attempt);
-        stats.in_flight.fetch_add(1, Ordering::Relaxed);
-        let started = Instant::now();
-        let answer = self.endpoint.client.send(&self.endpoint.config, &self.tenant.name, payload, attempt).await;
-        stats.in_flight.fetch_sub(1, Ordering::Relaxed);
-        stats.answered(answer.status, started.elapsed());
-        answer
+    fn may_start(&self) -> bool {
+        // While it fails, one batch is enough to see when it works again.
+        (self.flights.is_empty() || !self.context.condition.is_failing())
+            && !self.stalled
+            && self.flights.len() < self.context.endpoint.limiter.limit()
+            && !self.pace.is_ahead()
+            && (self.window.has_free() || self.may_read())
+            && !self.context.row.is_full()
     }
 
-    /// Books where each data point of the batch ended, and moves the cursor: one act. False when told to stop before
-    /// that succeeded; the batch is sent again at the next start then.
-    async fn settle(&self, batch: &Batch, formed: &[Formed], progress: &Progress) -> bool {
-        let settled = bookings(batch, formed, progress);
-        while let Err(error) = self.row.settle(&settled) {
-            self.endpoint.fails(&format!("the books cannot be written: {}", Chain(&error)), None);
-            if !self.pause(HOLD.0).await {
-                return false;
-            }
+    /// Whether it is time to send what there is.
+    fn has_gathered(&mut self) -> bool {
+        let is_time = self.gathering.is_some_and(|until| until <= Instant::now());
+        let gathered = is_time
+            || self.flights.is_empty()
+            || self.feed.behind() >= ENOUGH_RECORDS
+            || self.free_points() >= self.context.endpoint.limits().samples;
+        if gathered {
+            self.gathering = None;
+        } else {
+            self.gathering.get_or_insert_with(|| Instant::now() + GATHER);
         }
-        let highest = batch.records().iter().filter_map(|(_, meta)| meta.timestamps).map(|(_, highest)| highest).max();
-        if let Some(highest) = highest {
-            self.endpoint.stats.highest_sent_ms.fetch_max(highest, Ordering::Relaxed);
-        }
-        true
+        gathered
     }
 
-    /// False when told to stop meanwhile.
-    async fn pause(&self, pause: Duration) -> bool {
-        tokio::select! {
-            () = self.stop.cancelled() => false,
-            () = tokio::time::sleep(pause) => true,
+    fn may_read(&self) -> bool {
+        self.feed.has_more() && self.window.has_room() && self.ahead_bytes < AHEAD_DECODED_BYTES
+    }
+
+    /// Starts a batch of what may be sent now, if there is anything.
+    async fn start(&mut self, turn: Turn) -> Result<(), StartError> {
+        let limits = self.context.endpoint.limits();
+        while self.may_read() && self.free_points() < limits.samples {
+            self.read().await?;
         }
+        let mut batch = Gathering::default();
+        let records: Vec<Held> =
+            self.window.take_free(|_, held| batch.fits(held, limits)).into_iter().map(|(_, held)| held).collect();
+        if records.is_empty() {
+            self.stalled = true;
+            return Ok(());
+        }
+        self.ahead_bytes -= batch.decoded_bytes;
+        self.under_way.extend(records.iter().map(|(record, _)| record.position));
+        self.pace.spend(batch.counts.samples + batch.counts.histograms);
+        let flight = Flight::new(Arc::clone(&self.context), &records);
+        self.flights.spawn(flight.fly(records, turn));
+        Ok(())
+    }
+
+    /// Data points that may be sent now.
+    fn free_points(&self) -> u64 {
+        self.window.free().map(|(record, _)| points(record::counts(record))).sum()
+    }
+
+    async fn read(&mut self) -> Result<(), StartError> {
+        let records = self.feed.read().await?;
+        let records: Vec<Held> =
+            records.into_iter().filter(|(record, _)| !self.under_way.contains(&record.position)).collect();
+        let footprints = self.footprints(&records).await?;
+        for (held, footprint) in records.into_iter().zip(footprints) {
+            self.ahead_bytes += u64::from(held.1.decoded_bytes);
+            self.window.admit(held.0.position, held, footprint);
+        }
+        Ok(())
+    }
+
+    async fn footprints(&self, records: &[Held]) -> Result<Vec<Box<[u32]>>, StartError> {
+        let (shared, rules) = (&self.context.shared, self.context.rules.clone());
+        let decoded: u64 = records.iter().map(|(_, meta)| u64::from(meta.decoded_bytes)).sum();
+        let reads_bodies = rules.as_ref().is_some_and(|rules| rules.pipeline.edits());
+        if !reads_bodies || decoded <= INLINE_DECODED_BYTES {
+            let footprints = records.iter().map(|held| shared.former.footprint(held, rules.as_deref()));
+            return Ok(footprints.collect::<Result<_, _>>()?);
+        }
+        let records = records.to_vec();
+        let footprints = shared.beside(move |shared| {
+            records.iter().map(|held| shared.former.footprint(held, rules.as_deref())).collect::<Result<_, _>>()
+        });
+        Ok(footprints.await??)
+    }
+
+    /// A batch panicked: which records it had is not known any more, so all that is not settled is read again.
+    async fn start_over(&mut self) {
+        while self.flights.join_next().await.is_some() {}
+        self.under_way.clear();
+        self.window = Window::new();
+        self.ahead_bytes = 0;
+        self.feed.rewind(self.context.row.low());
+        self.pace.not_before(Instant::now() + HOLD.0);
+    }
+
+    fn land(&mut self, positions: Vec<Position>) {
+        for position in &positions {
+            self.under_way.remove(position);
+        }
+        self.window.settle(positions);
+        self.stalled = false;
+    }
+
+    /// Lets go of what was read and is not under way: it is read again when there is time for it.
+    fn forget_waiting(&mut self) {
+        if let Some(first) = self.window.forget_waiting() {
+            self.feed.rewind(first);
+        }
+        self.ahead_bytes = 0;
+        self.stalled = false;
     }
 }
 
-/// What a round of sending stopped for.
-enum Step {
-    Reform,
-    Pause(Duration),
-    Stop,
+/// The turn, when it comes; never without a wait for one.
+async fn turn_of(waiting: &mut Option<Waiting>) -> Turn {
+    match waiting {
+        Some(waiting) => waiting.await,
+        None => std::future::pending().await,
+    }
 }
 
-/// An answer is about a whole request: its losses are booked on the batch's records in order.
-fn bookings(batch: &Batch, formed: &[Formed], progress: &Progress) -> Vec<Settled> {
-    let (mut refused, mut not_written) = (progress.refused, progress.not_written);
-    let book = |((record, _), formed): (&(Arc<Record>, Meta), &Formed)| {
-        let mut booking = Booking::default();
-        let refused_here = take(&mut refused, formed.kept);
-        let not_written_here = take(&mut not_written, formed.kept - refused_here);
-        booking.delivered = formed.kept - refused_here - not_written_here;
-        booking.drop(Dropped::Refused, refused_here, progress.refusal.clone());
-        booking.drop(Dropped::NotWritten, not_written_here, String::new());
-        booking.drop(Dropped::Untranslatable, formed.untranslatable, String::new());
-        Settled { position: record.position, counts: record::counts(record), booking }
-    };
-    batch.records().iter().zip(formed).map(book).collect()
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
-/// Takes as much of `from` as fits into `at_most`, kind by kind.
-fn take(from: &mut Counts, at_most: Counts) -> Counts {
-    let taken = Counts {
-        samples: from.samples.min(at_most.samples),
-        histograms: from.histograms.min(at_most.histograms),
-        exemplars: from.exemplars.min(at_most.exemplars),
-    };
-    *from -= taken;
-    taken
+/// What a batch has so far.
+#[derive(Default)]
+struct Gathering {
+    counts: Counts,
+    decoded_bytes: u64,
+    protocol: Option<Protocol>,
+}
+
+impl Gathering {
+    /// Whether a record goes with the others. One always does.
+    fn fits(&mut self, (record, meta): &Held, limits: BatchLimits) -> bool {
+        let counts = self.counts + record::counts(record);
+        let decoded_bytes = self.decoded_bytes + u64::from(meta.decoded_bytes);
+        let is_first = self.protocol.is_none();
+        let fits = is_first || (self.protocol == Some(meta.protocol) && limits.allow(counts, decoded_bytes));
+        if fits {
+            *self = Self { counts, decoded_bytes, protocol: Some(meta.protocol) };
+        }
+        fits
+    }
+}
+
+/// Keeps a replay to its rate: after each batch it waits as long as its samples take.
+struct Pace {
+    rate: u64,
+    next: Option<Instant>,
+}
+
+impl Pace {
+    fn new(work: &Work) -> Self {
+        let rate = match work {
+            Work::Live => 0,
+            Work::Replay { rate, .. } => *rate,
+        };
+        Self { rate, next: None }
+    }
+
+    fn spend(&mut self, samples: u64) {
+        if self.rate > 0 {
+            let from = self.next.map_or_else(Instant::now, |next| next.max(Instant::now()));
+            #[expect(clippy::cast_precision_loss, reason = "a pause")]
+            let pause = Duration::from_secs_f64(samples as f64 / self.rate as f64);
+            self.next = Some(from + pause);
+        }
+    }
+
+    fn not_before(&mut self, next: Instant) {
+        self.next = Some(next);
+    }
+
+    fn is_ahead(&self) -> bool {
+        self.next.is_some_and(|next| next > Instant::now())
+    }
 }

@@ -5,11 +5,13 @@ use std::cell::RefCell;
 use bytes::Bytes;
 use remote_write::check::{Checker, RejectReason, Rejected, Rules};
 use remote_write::compression::{Compressor, DecompressError, Decompressor};
+use remote_write::wire::Malformed;
 use remote_write::{Compression, Counts, Protocol, concat};
 
 use super::refusal::{Reason, Refusal};
 use crate::buffer;
 use crate::chain::Chain;
+use crate::metadata::{self, Family};
 use crate::record::Meta;
 
 /// How a body is to be read.
@@ -39,6 +41,8 @@ pub(super) struct Examined {
     pub(super) highest_timestamp: Option<i64>,
     /// For the log; `None` if nothing is left to store.
     pub(super) stored: Option<(Bytes, Bytes)>,
+    /// What a v1 request says of metric families.
+    pub(super) families: Vec<Family>,
 }
 
 /// Buffers that one thread uses for request after request.
@@ -93,7 +97,7 @@ impl Workspace {
         let checked = self
             .checker
             .check(reading.protocol, &self.decoded, &reading.rules)
-            .map_err(|malformed| Refusal::Malformed(format!("the body is not a write request: {malformed}")))?;
+            .map_err(|malformed| no_write_request(&malformed))?;
 
         let anything = !checked.accepted.is_zero() || checked.metadata > 0;
         let meta = |compression, decoded_bytes: usize| Meta {
@@ -104,10 +108,16 @@ impl Workspace {
             families: checked.metadata,
             timestamps: checked.timestamps,
         };
+        // v2 has none: there each series describes itself.
+        let families = if checked.metadata > 0 {
+            metadata::families(checked.mended.unwrap_or(&self.decoded))
+                .map_err(|malformed| no_write_request(&malformed))?
+        } else {
+            Vec::new()
+        };
         let changed = if anything && checked.rebuild_symbols {
             let source = checked.mended.unwrap_or(&self.decoded);
-            concat::merge_v2(&[source], &mut self.rebuilt)
-                .map_err(|malformed| Refusal::Malformed(format!("the body is not a write request: {malformed}")))?;
+            concat::merge_v2(&[source], &mut self.rebuilt).map_err(|malformed| no_write_request(&malformed))?;
             Some(self.rebuilt.as_slice())
         } else {
             checked.mended
@@ -131,8 +141,13 @@ impl Workspace {
             complaint: (!checked.rejected.is_empty()).then(|| checked.rejected.describe(checked.received_series)),
             highest_timestamp: checked.timestamps.map(|(_, highest)| highest),
             stored,
+            families,
         })
     }
+}
+
+fn no_write_request(malformed: &Malformed) -> Refusal {
+    Refusal::Malformed(format!("the body is not a write request: {malformed}"))
 }
 
 fn refuse_body(error: &DecompressError, reading: &Reading) -> Refusal {

@@ -110,7 +110,7 @@ async fn receive(
         || parts.headers.contains_key("x-victoriametrics-remote-write-version");
     let protocol = reading.protocol;
     // Whatever it waits for: a decoder's turn, the disk at a tenant's birth, the sync of the record.
-    let (examined, tenant) = timeout_at(deadline, async {
+    let (mut examined, tenant) = timeout_at(deadline, async {
         let examined = examine_somewhere(gate, body, reading).await?;
         let tenant = match gate.tenants.get(&tenant) {
             Some(tenant) => Some(tenant),
@@ -123,11 +123,11 @@ async fn receive(
     .await
     .map_err(|_elapsed| Refusal::Slow)??;
     if let Some(tenant) = tenant {
-        tenant.received.add(examined.received);
+        tenant.received(examined.received);
         for (reason, counts) in &examined.refused {
             tenant.refused(*reason).add(*counts);
         }
-        store(&tenant, &examined, reservation, deadline).await?;
+        store(&tenant, &mut examined, reservation, deadline).await?;
     }
     Ok(answer(gate, protocol, vm_protocol, &examined))
 }
@@ -137,7 +137,10 @@ fn admit(gate: &Gate, listener: &Listener, parts: &Parts, path: PathTenant<'_>) 
     if gate.closing.load(Ordering::Relaxed) {
         return Err(Refusal::Shutdown);
     }
-    tenancy::tenant_of(listener, parts, path)
+    let settings = gate.tenants.settings();
+    let tenant = tenancy::tenant_of(listener, &settings, parts, path)?;
+    // The same answer as for a name that disagrees: who is a tenant here is nobody's business.
+    if settings.admits(&tenant) { Ok(tenant) } else { Err(Refusal::Forbidden) }
 }
 
 /// The headers decide before the body is looked at: an unsupported type is 415 also when the body is corrupt.
@@ -222,23 +225,27 @@ async fn create(gate: &Gate, name: TenantName) -> Result<Arc<Tenant>, Refusal> {
 /// the sender is gone or was told that it takes too long.
 async fn store(
     tenant: &Arc<Tenant>,
-    examined: &Examined,
+    examined: &mut Examined,
     reservation: body::Reservation,
     deadline: Deadline,
 ) -> Result<(), Refusal> {
-    let Some((meta, body)) = examined.stored.clone() else {
+    let Some((meta, body)) = examined.stored.take() else {
         return Ok(());
     };
     let entry = Entry { received_ms: crate::clock::now_ms(), counts: record::to_array(examined.accepted), meta, body };
     let (done, durable) = oneshot::channel();
     let (counted, accepted, highest) = (Arc::clone(tenant), examined.accepted, examined.highest_timestamp);
+    let families = std::mem::take(&mut examined.families);
     tenant.log.append(
         entry,
         Box::new(move |result| {
             // Until here the log held the body, also if the sender was told long ago that it takes too long.
             drop(reservation);
             match &result {
-                Ok(_position) => counted.accepted(accepted, highest),
+                Ok(_position) => {
+                    counted.accepted(accepted, highest);
+                    counted.metadata.learn(families);
+                }
                 Err(error) => counted.refused(refuse_append(error).reason().unwrap_or(Reason::Full)).add(accepted),
             }
             // A sender that is gone does not read the answer; the record stays accepted.

@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 use http::request::Parts;
-use writegate_config::{Listener, TenantSource};
+use writegate_config::{Listener, TenantSource, Tenants};
 
 use super::refusal::Refusal;
 use super::route::PathTenant;
@@ -15,7 +15,12 @@ use crate::tenant::TenantName;
 ///
 /// # Errors
 /// 401 if the listener takes nothing without credentials, 400 for a malformed name, 403 where names disagree.
-pub(super) fn tenant_of(listener: &Listener, request: &Parts, path: PathTenant<'_>) -> Result<TenantName, Refusal> {
+pub(super) fn tenant_of(
+    listener: &Listener,
+    tenants: &Tenants,
+    request: &Parts,
+    path: PathTenant<'_>,
+) -> Result<TenantName, Refusal> {
     let own = listener.tenant.as_ref().ok_or(Refusal::Unauthenticated)?;
     let mut selected: Option<TenantName> = None;
     let mut agree = |named: TenantName| match &selected {
@@ -26,12 +31,12 @@ pub(super) fn tenant_of(listener: &Listener, request: &Parts, path: PathTenant<'
         }
     };
     for source in &listener.tenant_from {
-        if let Some(named) = named_by(source, request, path)? {
+        if let Some(named) = named_by(source, tenants, request, path)? {
             agree(named)?;
         }
     }
     if !listener.tenant_from.contains(&TenantSource::Path)
-        && let Some(named) = path_tenant(path)?
+        && let Some(named) = path_tenant(tenants, path)?
         && named != *own
     {
         return Err(Refusal::Forbidden);
@@ -39,7 +44,12 @@ pub(super) fn tenant_of(listener: &Listener, request: &Parts, path: PathTenant<'
     Ok(selected.unwrap_or_else(|| own.clone()))
 }
 
-fn named_by(source: &TenantSource, request: &Parts, path: PathTenant<'_>) -> Result<Option<TenantName>, Refusal> {
+fn named_by(
+    source: &TenantSource,
+    tenants: &Tenants,
+    request: &Parts,
+    path: PathTenant<'_>,
+) -> Result<Option<TenantName>, Refusal> {
     match source {
         // Hosts are compared without case (RFC 9110 §4.2.3), so the tenant in one is taken in lower case.
         TenantSource::Host(pattern) => {
@@ -47,13 +57,13 @@ fn named_by(source: &TenantSource, request: &Parts, path: PathTenant<'_>) -> Res
             host.and_then(|host| pattern.tenant_of(host)).map(|tenant| name(&tenant.to_ascii_lowercase())).transpose()
         }
         TenantSource::Header(header) => single_header(&request.headers, header)?.map(name).transpose(),
-        TenantSource::Path => path_tenant(path),
+        TenantSource::Path => path_tenant(tenants, path),
         TenantSource::VmHeaders => {
             let project = single_header(&request.headers, "projectid")?;
             match (single_header(&request.headers, "accountid")?, project) {
                 (None, None) => Ok(None),
                 (None, Some(_)) => Err(Refusal::TenantName("a ProjectID without an AccountID".to_owned())),
-                (Some(account), project) => account_tenant(account, project).map(Some),
+                (Some(account), project) => account_tenant(tenants, account, project).map(Some),
             }
         }
     }
@@ -83,13 +93,13 @@ fn single_header<'h>(headers: &'h HeaderMap, header: &str) -> Result<Option<&'h 
     }
 }
 
-fn path_tenant(path: PathTenant<'_>) -> Result<Option<TenantName>, Refusal> {
+fn path_tenant(tenants: &Tenants, path: PathTenant<'_>) -> Result<Option<TenantName>, Refusal> {
     match path {
         PathTenant::None => Ok(None),
         PathTenant::Name(segment) => name(segment).map(Some),
         PathTenant::Account(segment) => {
             let (account, project) = segment.split_once(':').map_or((segment, None), |(a, p)| (a, Some(p)));
-            account_tenant(account, project).map(Some)
+            account_tenant(tenants, account, project).map(Some)
         }
     }
 }
@@ -98,16 +108,19 @@ fn name(text: &str) -> Result<TenantName, Refusal> {
     TenantName::new(text).map_err(|_invalid| Refusal::TenantName(format!("{text:.160?}")))
 }
 
-/// VictoriaMetrics' ids are 32-bit numbers, the project 0 unless named. Account 12 is the tenant named `12`; an account
-/// with a project is a tenant's id, and no tenant has one unless configured.
-fn account_tenant(account: &str, project: Option<&str>) -> Result<TenantName, Refusal> {
+/// VictoriaMetrics' ids are 32-bit numbers, the project 0 unless named. Account 12 is the tenant whose id is `12`, or who is
+/// named so; account 12 with project 3 is the tenant whose id is `12:3`.
+fn account_tenant(tenants: &Tenants, account: &str, project: Option<&str>) -> Result<TenantName, Refusal> {
     let number = |text: &str| {
         text.parse::<u32>().map_err(|_invalid| Refusal::TenantName(format!("the account or project {text:.20?}")))
     };
     let account = number(account)?;
-    match project.map(number).transpose()? {
-        None | Some(0) => name(&account.to_string()),
-        Some(_) => Err(Refusal::Forbidden),
+    let project = project.map(number).transpose()?.filter(|project| *project != 0);
+    let id = project.map_or_else(|| account.to_string(), |project| format!("{account}:{project}"));
+    match (tenants.with_id(&id), project) {
+        (Some(tenant), _) => Ok(tenant.clone()),
+        (None, None) => name(&id),
+        (None, Some(_)) => Err(Refusal::Forbidden),
     }
 }
 
@@ -115,7 +128,7 @@ fn account_tenant(account: &str, project: Option<&str>) -> Result<TenantName, Re
 mod tests {
     use super::*;
     use http::Request;
-    use writegate_config::{Config, HostPattern};
+    use writegate_config::{Config, HostPattern, TenantConfig};
 
     fn check(sources: &[TenantSource], headers: &[(&str, &str)], path: PathTenant<'_>) -> Result<String, u16> {
         let mut listener = Config::without_file().listeners.remove(0);
@@ -125,7 +138,9 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        tenant_of(&listener, &parts, path).map(|name| name.to_string()).map_err(|refusal| refusal.status().as_u16())
+        tenant_of(&listener, &Tenants::default(), &parts, path)
+            .map(|name| name.to_string())
+            .map_err(|refusal| refusal.status().as_u16())
     }
 
     const ORG: (&str, &str) = ("x-scope-orgid", "team-a");
@@ -179,5 +194,17 @@ mod tests {
         assert_eq!(check(&[TenantSource::Host(pattern)], &hosts, PathTenant::None), Err(400));
         let twice = [ORG, ("x-scope-orgid", "team-b")];
         assert_eq!(check(&[header()], &twice, PathTenant::None), Err(400));
+    }
+
+    #[test]
+    fn an_account_is_the_tenant_that_has_it_as_its_id() {
+        let config = |id: &str| TenantConfig { id: Some(id.to_owned()), ..TenantConfig::default() };
+        let name = |name: &str| TenantName::new(name).unwrap();
+        let tenants: Tenants = [(name("blue"), config("12:3")), (name("red"), config("7"))].into_iter().collect();
+        let account = |account, project| account_tenant(&tenants, account, project).map(|name| name.to_string());
+        assert_eq!(account("12", Some("3")).unwrap(), "blue");
+        assert_eq!(account("7", Some("0")).unwrap(), "red");
+        assert_eq!(account("8", None).unwrap(), "8");
+        assert_eq!(account("7", Some("1")).unwrap_err().status().as_u16(), 403);
     }
 }

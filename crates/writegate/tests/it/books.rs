@@ -23,6 +23,12 @@ pub(crate) struct Book {
 pub(crate) struct Row {
     pub(crate) tenant: String,
     pub(crate) endpoint: String,
+    /// The replay it belongs to, if any.
+    pub(crate) replay: Option<u64>,
+    /// `active` or `removed`.
+    pub(crate) state: String,
+    /// By reason, `expired` among them.
+    pub(crate) examples: BTreeMap<String, String>,
     pub(crate) samples: Book,
     pub(crate) histograms: Book,
     pub(crate) exemplars: Book,
@@ -58,6 +64,9 @@ pub(crate) async fn rows(admin: SocketAddr) -> Vec<Row> {
     let rows = ledger["rows"].as_array().unwrap().iter().map(|row| Row {
         tenant: row["tenant"].as_str().unwrap().to_owned(),
         endpoint: row["endpoint"].as_str().unwrap().to_owned(),
+        replay: row["replay"].as_u64(),
+        state: row["state"].as_str().unwrap().to_owned(),
+        examples: texts(&row["examples"]),
         samples: Book::read(&row["samples"]),
         histograms: Book::read(&row["histograms"]),
         exemplars: Book::read(&row["exemplars"]),
@@ -68,6 +77,11 @@ pub(crate) async fn rows(admin: SocketAddr) -> Vec<Row> {
         assert!(balances, "the books do not balance: {row:?}");
     }
     rows
+}
+
+fn texts(object: &serde_json::Value) -> BTreeMap<String, String> {
+    let texts = object.as_object().unwrap().iter();
+    texts.map(|(key, text)| (key.clone(), text.as_str().unwrap().to_owned())).collect()
 }
 
 /// Waits until nothing is pending anywhere.

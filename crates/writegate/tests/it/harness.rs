@@ -12,17 +12,17 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use remote_write::compression::Compressor;
 use remote_write::model::Request;
 use remote_write::{Compression, Protocol};
-use segment_log::{FileStorage, Storage};
+use segment_log::Storage;
 use tempfile::TempDir;
 use testkit::endpoint::{Endpoint, EndpointSettings, Keep, Speaks};
 use testkit::process::Process;
 use testkit::raw::RawConnection;
 use testkit::sender::{Answer, Sender, push_headers};
-use writegate::Gateway;
+use writegate::{Gateway, Patience, Surroundings};
 use writegate_config::Config;
 
 use crate::books::{Row, page, rows, settled};
-use crate::message::encode;
+use crate::message::{encode, points, request, sample_of};
 
 /// Nothing here takes longer unless it is broken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -87,6 +87,8 @@ pub(crate) struct Setup {
     endpoints: Vec<String>,
     top: String,
     disk: Option<Arc<dyn Storage>>,
+    patience: Option<Patience>,
+    log_level: Option<&'static str>,
 }
 
 impl Setup {
@@ -118,6 +120,18 @@ impl Setup {
         self
     }
 
+    /// For so long 5xx answers are about the endpoint, instead of a minute.
+    pub(crate) fn poison_after(mut self, poison: Duration) -> Self {
+        self.patience = Some(Patience { poison });
+        self
+    }
+
+    /// What the real program logs, instead of `info`.
+    pub(crate) fn log_level(mut self, level: &'static str) -> Self {
+        self.log_level = Some(level);
+        self
+    }
+
     /// Another key of the file, as a line.
     pub(crate) fn top(mut self, line: &str) -> Self {
         self.top.push_str(line);
@@ -140,7 +154,7 @@ impl Setup {
 
     /// The configuration; ports 0 take free ones.
     fn yaml(&self, data: &Path, listen: u16, admin: u16) -> String {
-        let Self { listener, log, limits, endpoints, top, disk: _ } = self;
+        let Self { listener, log, limits, endpoints, top, disk: _, patience: _, log_level: _ } = self;
         format!(
             "listeners: [{{address: '127.0.0.1:{listen}', {listener}}}]\n\
              admin: {{address: '127.0.0.1:{admin}'}}\n\
@@ -163,11 +177,16 @@ impl Setup {
     pub(crate) async fn start_program(self) -> Program {
         let directory = tempfile::tempdir().unwrap();
         let (listen, admin) = (port(), port());
-        let config = directory.path().join("writegate.yml");
+        let config = config_file(directory.path());
         std::fs::write(&config, self.yaml(&directory.path().join("data"), listen, admin)).unwrap();
-        let process = launch(directory.path(), &config, admin).await;
-        Program { directory, config, process, listen, admin }
+        let log_level = self.log_level.unwrap_or("info");
+        let process = launch(directory.path(), &config, admin, log_level).await;
+        Program { directory, config, process, listen, admin, log_level }
     }
+}
+
+fn config_file(directory: &Path) -> PathBuf {
+    directory.join("writegate.yml")
 }
 
 /// Reads a configuration; the error is what a user gets to see.
@@ -186,8 +205,14 @@ impl Running {
     async fn start(setup: &Setup, directory: &Path) -> Self {
         let yaml = setup.yaml(&directory.join("data"), 0, 0);
         let config = parse(&yaml, directory).unwrap_or_else(|problems| panic!("{yaml}\n{problems}"));
-        let disk = setup.disk.clone().unwrap_or_else(|| Arc::new(FileStorage));
-        let gateway = Box::pin(Gateway::start_on(disk, config, None)).await.unwrap();
+        let mut surroundings = Surroundings::default();
+        if let Some(disk) = &setup.disk {
+            surroundings.storage = Arc::clone(disk);
+        }
+        surroundings.patience = setup.patience.unwrap_or(surroundings.patience);
+        let file = config_file(directory);
+        std::fs::write(&file, yaml).unwrap();
+        let gateway = Box::pin(Gateway::start_in(surroundings, config, Some(file))).await.unwrap();
         let ingest = *gateway.ingest_addresses().await.first().unwrap();
         Self { gateway, ingest }
     }
@@ -247,6 +272,11 @@ impl TestGateway {
         assert_eq!(answer.status, 204, "{}", answer.text());
     }
 
+    /// Where the admin API is.
+    pub(crate) fn admin_url(&self) -> String {
+        format!("http://{}", self.running().gateway.admin_address())
+    }
+
     /// A page of the admin server.
     pub(crate) async fn admin(&self, path: &str) -> String {
         page(self.running().gateway.admin_address(), path).await
@@ -261,18 +291,55 @@ impl TestGateway {
 
     /// The books of a tenant at an endpoint; all books are checked.
     pub(crate) async fn ledger(&self, tenant: &str, endpoint: &str) -> Row {
-        let rows = self.rows().await;
-        let row = rows.iter().find(|row| row.tenant == tenant && row.endpoint == endpoint);
+        let rows = self.all_rows().await;
+        let row = rows.iter().find(|row| row.tenant == tenant && row.endpoint == endpoint && row.replay.is_none());
         row.cloned().unwrap_or_else(|| panic!("no row of {tenant} at {endpoint}: {rows:?}"))
     }
 
-    async fn rows(&self) -> Vec<Row> {
+    /// The books of a replay.
+    pub(crate) async fn replay_row(&self, id: u64) -> Row {
+        let rows = self.all_rows().await;
+        let row = rows.iter().find(|row| row.replay == Some(id));
+        row.cloned().unwrap_or_else(|| panic!("no row of replay {id}: {rows:?}"))
+    }
+
+    /// All books, those of replays among them.
+    pub(crate) async fn all_rows(&self) -> Vec<Row> {
         rows(self.running().gateway.admin_address()).await
     }
 
     /// Waits until nothing is pending anywhere.
     pub(crate) async fn settled(&self) {
         settled(self.running().gateway.admin_address()).await;
+    }
+
+    /// The dead letters, as the admin API lists them.
+    pub(crate) async fn dead_letters(&self) -> Vec<serde_json::Value> {
+        let page: serde_json::Value = serde_json::from_str(&self.admin("/api/v1/dead_letters").await).unwrap();
+        page["letters"].as_array().unwrap().clone()
+    }
+
+    /// Waits until an endpoint is held for this status.
+    pub(crate) async fn held(&self, endpoint: &str, code: u16) {
+        let series = format!("writegate_endpoint_held{{endpoint=\"{endpoint}\",code=\"{code}\"}}");
+        eventually("the endpoint is held", || async { (self.metric(&series).await == 1.0).then_some(()) }).await;
+    }
+
+    /// Takes a receiver down, and waits until the gateway has noticed: what it accepts then waits in the log. Gives what
+    /// was accepted to notice it.
+    pub(crate) async fn is_down(&self, receiver: &Endpoint) -> Vec<testkit::ledger::Point> {
+        receiver.stop().await;
+        let noticed = request([sample_of("noticed_that_it_is_down", 1)]);
+        self.accept(Protocol::V1, &noticed).await;
+        eventually("the gateway notices", || async {
+            let failed = |line: &&str| line.starts_with("remote_write_requests_total{code=\"<error>\"");
+            let page = self.admin("/metrics").await;
+            let failures =
+                page.lines().find(failed).map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap());
+            failures.filter(|failures| *failures >= 3)
+        })
+        .await;
+        points(&noticed)
     }
 
     /// Waits until everything is settled, then stops.
@@ -300,10 +367,36 @@ impl TestGateway {
         self.running = Some(Running::start(&self.setup, self.directory.path()).await);
     }
 
+    /// Stops it and starts it again on the same log with another configuration.
+    pub(crate) async fn restart_with(mut self, setup: Setup) -> Self {
+        self.stop().await;
+        self.setup = setup;
+        self.start_again().await;
+        self
+    }
+
+    /// Calls the admin API, and gives status and JSON.
+    pub(crate) async fn call(&self, method: Method, path: &str, body: &str) -> (u16, serde_json::Value) {
+        let url = format!("{}{path}", self.admin_url());
+        let sender = Sender::new(&url).unwrap().with_timeout(PATIENCE);
+        let answer = sender.send(method, HeaderMap::new(), Bytes::from(body.to_owned())).await.unwrap();
+        let text = answer.text();
+        let json = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{path}: {text}"));
+        (answer.status.as_u16(), json)
+    }
+
     /// Shuts it down while something else goes on.
     pub(crate) fn shutdown(&mut self) -> impl Future<Output = ()> + 'static {
         let running = self.running.take().expect("the gateway runs");
         async move { Box::pin(running.gateway.shutdown()).await }
+    }
+
+    /// Takes over another configuration: its file changes, and is read again.
+    pub(crate) async fn reload(&mut self, setup: Setup) {
+        let yaml = setup.yaml(&self.directory.path().join("data"), 0, 0);
+        std::fs::write(config_file(self.directory.path()), &yaml).unwrap();
+        self.running().gateway.reload().await.unwrap_or_else(|error| panic!("{yaml}\n{error}"));
+        self.setup = setup;
     }
 
     /// Checks the books, then stops.
@@ -328,6 +421,7 @@ pub(crate) struct Program {
     process: Process,
     listen: u16,
     admin: u16,
+    log_level: &'static str,
 }
 
 impl Program {
@@ -351,6 +445,16 @@ impl Program {
         self.process.peak_memory().unwrap()
     }
 
+    /// A page of the admin server.
+    pub(crate) async fn admin(&self, path: &str) -> String {
+        page(self.admin_address(), path).await
+    }
+
+    /// What it has logged so far, over all its starts.
+    pub(crate) fn log(&self) -> String {
+        self.process.log().unwrap()
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();
@@ -358,12 +462,27 @@ impl Program {
 
     /// Starts it again after it ended.
     pub(crate) async fn start_again(&mut self) {
-        self.process = launch(self.directory.path(), &self.config, self.admin).await;
+        self.process = launch(self.directory.path(), &self.config, self.admin, self.log_level).await;
     }
 
     /// Waits until nothing is pending anywhere, and gives the books.
     pub(crate) async fn settled(&self) -> Vec<Row> {
         settled(self.admin_address()).await
+    }
+
+    /// A page of the admin API.
+    pub(crate) async fn get(&self, path: &str) -> serde_json::Value {
+        serde_json::from_str(&page(self.admin_address(), path).await).unwrap()
+    }
+
+    /// Posts to the admin API; the process may end meanwhile.
+    pub(crate) fn post(&self, path: &str, body: String) -> impl Future<Output = Option<u16>> + Send + 'static {
+        let url = format!("http://{}{path}", self.admin_address());
+        async move {
+            let sender = Sender::new(&url).ok()?.with_timeout(PATIENCE);
+            let answer = sender.send(Method::POST, HeaderMap::new(), Bytes::from(body)).await.ok()?;
+            Some(answer.status.as_u16())
+        }
     }
 
     /// SIGTERM; it must end well.
@@ -387,9 +506,9 @@ fn port() -> u16 {
     }
 }
 
-async fn launch(directory: &Path, config: &Path, admin: u16) -> Process {
+async fn launch(directory: &Path, config: &Path, admin: u16, log_level: &str) -> Process {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_writegate"));
-    command.arg("serve").arg("--config").arg(config);
+    command.args(["--log-level", log_level, "serve", "--config"]).arg(config);
     let mut process = Process::start(command, &directory.join("log.txt")).unwrap();
     process.ready(&format!("http://127.0.0.1:{admin}/-/ready"), PATIENCE).await.unwrap();
     process

@@ -2,11 +2,12 @@
 //!
 //! Five rounds by default; `WRITEGATE_KILL_ROUNDS=200` is the full run, `WRITEGATE_KILL_SEED` repeats a run's moments.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use remote_write::{Compression, Protocol};
-use testkit::endpoint::{Endpoint, EndpointSettings, Reply};
+use testkit::endpoint::{Endpoint, EndpointSettings, Judge, Reply};
 use testkit::sender::Sender;
 use testkit::workload::{Encoder, Slice, Workload, WorkloadSettings};
 use tokio::sync::watch;
@@ -212,6 +213,60 @@ fn r_o3_what_was_acknowledged_just_before_a_kill_9_reaches_all_endpoints_after_i
         for sink in &sinks {
             crate::harness::assert_exactly(sink, &points(&sent));
         }
+        program.terminate().await;
+    });
+}
+
+/// What the store holds of one row, and what the books say it holds.
+async fn letters_and_books(program: &Program) -> (u64, u64) {
+    let rows = program.settled().await;
+    let booked = rows.iter().flat_map(|row| row.samples.dead_lettered.values()).sum();
+    let mut kept = 0;
+    let mut after = 0;
+    loop {
+        let page = program.get(&format!("/api/v1/dead_letters?limit=500&after={after}")).await;
+        let letters = page["letters"].as_array().unwrap();
+        kept += letters.iter().map(|letter| letter["samples"].as_u64().unwrap()).sum::<u64>();
+        match page["next"].as_u64() {
+            Some(next) => after = next,
+            None => return (kept, booked),
+        }
+    }
+}
+
+#[test]
+fn kill_9_while_letters_are_written_retried_and_dropped_leaves_books_and_letters_equal() {
+    bounded_by(Duration::from_secs(60 + 10 * u64::from(rounds())), async {
+        // Every seventh series is refused, until it is mended.
+        let mended = Arc::new(AtomicBool::new(false));
+        let is_mended = Arc::clone(&mended);
+        let judge = Judge::new(400).storing_the_good_part().refusing(move |series| {
+            let hash: usize = series.labels.iter().flat_map(|label| label.value).map(|byte| usize::from(*byte)).sum();
+            (hash.is_multiple_of(7) && !is_mended.load(Ordering::Relaxed)).then(|| "not this one".to_owned())
+        });
+        let sink = receiver_that(EndpointSettings { judge: Some(judge), ..EndpointSettings::default() }).await;
+        let endpoints = [sink];
+        let mut random = random("letters");
+        let mut program = Setup::new().endpoint("a", &endpoints[0]).start_program().await;
+        let settings = WorkloadSettings { series: 200, series_per_request: 50, ..WorkloadSettings::default() };
+        let barrage = Barrage::new(settings);
+        let mut sequence = 0;
+        for round in 0..rounds() {
+            let moment = Moment::random(&mut random, 1);
+            // Letters leave while others come, and the kill comes in between.
+            let action = if round % 2 == 0 { "drop" } else { "retry" };
+            mended.store(round % 2 == 1, Ordering::Relaxed);
+            let leaving = tokio::spawn(program.post("/api/v1/dead_letters", format!("{{\"action\":\"{action}\"}}")));
+            sequence = barrage.round(&mut program, &endpoints, moment, sequence).await;
+            // It may have ended with the process.
+            drop(leaving.await);
+            mended.store(false, Ordering::Relaxed);
+            program.start_again().await;
+            let (kept, booked) = letters_and_books(&program).await;
+            assert_eq!(kept, booked, "round {round}: samples in letters, and in the books");
+        }
+        let rows = program.settled().await;
+        assert!(rows[0].samples.dead_lettered.values().sum::<u64>() > 0, "{rows:?}");
         program.terminate().await;
     });
 }

@@ -2,20 +2,32 @@
 //! between senders and receivers on loopback; nothing of the gateway's inside is known here.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests say what is wrong by panicking")]
 
+mod admin_api;
+mod ages;
 mod attacks;
 mod books;
+mod capacity;
+mod cli;
+mod dead_letters;
 mod delivery;
 mod disk;
 mod durability;
 mod endpoint_files;
+mod endpoints;
 mod harness;
 mod ingest_v1;
 mod ingest_v2;
 mod kill;
 mod limits;
 mod message;
+mod names;
+mod order;
 mod outage;
 mod overload;
+mod refusals;
+mod relabeling;
+mod replays;
+mod resending;
 mod senders;
 mod translation;
 mod transport;

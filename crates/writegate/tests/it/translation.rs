@@ -1,11 +1,12 @@
 //! From one protocol to the other and back: nothing that both can say is lost, the rest is counted.
 
-use remote_write::model::{Metadata, Sample};
+use remote_write::model::{Metadata, Request, Sample, Series};
 use remote_write::wire::Reader;
 use remote_write::{Compression, Protocol};
+use testkit::endpoint::Endpoint;
 
-use crate::harness::{PATIENCE, Setup, assert_exactly, bounded, receiver};
-use crate::message::{With, custom_histogram, everything, integer_histogram, points, request, series};
+use crate::harness::{PATIENCE, Setup, TestGateway, assert_exactly, bounded, compress, raw_headers, receiver};
+use crate::message::{With, custom_histogram, encode, everything, integer_histogram, points, request, series};
 
 const V1: &str = "protobuf_message: prometheus.WriteRequest";
 const V2: &str = "protobuf_message: io.prometheus.write.v2.Request";
@@ -44,7 +45,7 @@ fn w70_v2_to_v1_keeps_every_bit_of_what_v1_can_say() {
         assert_exactly(&sink, &points(&sent));
         for received in sink.requests() {
             assert_eq!(received.protocol, Protocol::V1);
-            let sorted = |series: &remote_write::model::Series<'_>| series.labels.is_sorted_by(|a, b| a.name < b.name);
+            let sorted = |series: &Series<'_>| series.labels.is_sorted_by(|a, b| a.name < b.name);
             assert!(received.request().unwrap().series.iter().all(sorted));
         }
         gateway.finish().await;
@@ -104,6 +105,97 @@ fn w71_v2_to_v1_drops_start_times_tells_families_and_counts_custom_buckets() {
         assert_eq!(row.histograms.delivered, 1);
         let dropped = r#"writegate_dropped_histograms_total{tenant="default",endpoint="a",reason="untranslatable"}"#;
         assert_eq!(gateway.metric(dropped).await, 1.0);
+        gateway.finish().await;
+    });
+}
+
+/// Pushes and waits until it is delivered, so that the next push is a later one for every delivery.
+async fn deliver(gateway: &TestGateway, protocol: Protocol, request: &Request<'_>) {
+    gateway.accept(protocol, request).await;
+    gateway.settled().await;
+}
+
+/// What the series that a v2 endpoint got say of themselves: name, type, help, unit.
+fn described(sink: &Endpoint) -> Vec<(String, i32, String, String)> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let requests = sink.requests();
+    assert!(requests.iter().all(|received| received.protocol == Protocol::V2));
+    let of_series = |series: &Series<'_>| {
+        let Metadata { kind, help, unit, .. } = series.metadata.unwrap_or_default();
+        (text(series.labels[0].value), kind, text(help), text(unit))
+    };
+    requests
+        .iter()
+        .flat_map(|received| received.request().unwrap().series.iter().map(of_series).collect::<Vec<_>>())
+        .collect()
+}
+
+fn of(name: &str, kind: i32, help: &str, unit: &str) -> (String, i32, String, String) {
+    (name.to_owned(), kind, help.to_owned(), unit.to_owned())
+}
+
+#[test]
+fn w72_v1_to_v2_says_what_earlier_metadata_requests_said_or_nothing() {
+    bounded(async {
+        let sink = receiver().await;
+        let mut gateway = Setup::new().endpoint_with("a", &sink, V2).start().await;
+        let families = |families: &[Metadata<'static>]| Request { metadata: families.to_vec(), ..Request::default() };
+        let names = ["requests_total", "wait_seconds_bucket", "wait_seconds", "other_sum"];
+        let at = |timestamp| request(names.map(|name| series(&[("__name__", name)]).sample(1.0, timestamp)));
+        let nothing = names.map(|name| of(name, 0, "", ""));
+
+        deliver(&gateway, Protocol::V1, &at(1_000)).await;
+        assert_eq!(described(&sink), nothing, "nobody said anything yet");
+
+        let told = families(&[
+            family("requests_total", 1, "How many.", ""),
+            family("wait_seconds", 3, "How long.", "seconds"),
+        ]);
+        deliver(&gateway, Protocol::V1, &told).await;
+        deliver(&gateway, Protocol::V1, &at(2_000)).await;
+        let known = [
+            of("requests_total", 1, "How many.", ""),
+            of("wait_seconds_bucket", 3, "How long.", "seconds"),
+            of("wait_seconds", 3, "How long.", "seconds"),
+            of("other_sum", 0, "", ""),
+        ];
+        assert_eq!(described(&sink)[4..], known);
+
+        // The last word holds, and what a request says itself comes first.
+        deliver(&gateway, Protocol::V1, &families(&[family("requests_total", 1, "Another word.", "")])).await;
+        let own = Request { metadata: vec![family("other", 5, "Its own.", "")], ..at(3_000) };
+        deliver(&gateway, Protocol::V1, &own).await;
+        let latest = &described(&sink)[8..];
+        assert_eq!(latest[0], of("requests_total", 1, "Another word.", ""));
+        assert_eq!(latest[3], of("other_sum", 5, "Its own.", ""));
+
+        // It is in memory only.
+        gateway = gateway.restart().await;
+        deliver(&gateway, Protocol::V1, &at(4_000)).await;
+        assert_eq!(described(&sink)[12..], nothing);
+        gateway.finish().await;
+    });
+}
+
+#[test]
+fn w72_what_one_tenant_says_of_families_describes_no_series_of_another() {
+    bounded(async {
+        let sink = receiver().await;
+        let keys = format!("{V2}, tenant_header: X-Scope-OrgID");
+        let gateway = Setup::new()
+            .listener("tenant: default, tenant_from: [{header: X-Scope-OrgID}]")
+            .endpoint_with("a", &sink, &keys)
+            .start()
+            .await;
+        let sent = request([series(&[("__name__", "up")]).sample(1.0, 1_000)]);
+        let told = Request { metadata: vec![family("up", 2, "Whether it is up.", "")], ..Request::default() };
+        let mut headers = raw_headers(Protocol::V1);
+        headers.push(("X-Scope-OrgID".to_owned(), "other".to_owned()));
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let body = compress(Compression::Snappy, &encode(Protocol::V1, &told));
+        assert_eq!(gateway.post(&headers, body).await.status, 204);
+        deliver(&gateway, Protocol::V1, &sent).await;
+        assert_eq!(described(&sink), [of("up", 0, "", "")]);
         gateway.finish().await;
     });
 }

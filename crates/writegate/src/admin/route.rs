@@ -1,0 +1,91 @@
+//! Which paths there are, and what each takes.
+
+use http::Method;
+
+/// What a path stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    Healthy,
+    Ready,
+    Reload,
+    Metrics,
+    Page,
+    Status,
+    Ledger,
+    Config,
+    Explain,
+    Replays,
+    Replay(u64),
+    Letters,
+    Letter(u64),
+}
+
+impl Route {
+    /// `None`: nothing is served there. An id that is no number is none that is served.
+    pub(super) fn of(path: &str) -> Option<Self> {
+        Some(match path {
+            "/-/healthy" => Self::Healthy,
+            "/-/ready" => Self::Ready,
+            "/-/reload" => Self::Reload,
+            "/metrics" => Self::Metrics,
+            "/" => Self::Page,
+            "/api/v1/status" => Self::Status,
+            "/api/v1/ledger" => Self::Ledger,
+            "/api/v1/config" => Self::Config,
+            "/api/v1/explain" => Self::Explain,
+            "/api/v1/replays" => Self::Replays,
+            "/api/v1/dead_letters" => Self::Letters,
+            other => return Self::with_id(other),
+        })
+    }
+
+    fn with_id(path: &str) -> Option<Self> {
+        let (collection, id) = path.strip_prefix("/api/v1/")?.split_once('/')?;
+        let id = id.parse().ok()?;
+        match collection {
+            "replays" => Some(Self::Replay(id)),
+            "dead_letters" => Some(Self::Letter(id)),
+            _ => None,
+        }
+    }
+
+    /// The methods, as in an `Allow` header.
+    pub(super) const fn allowed(&self) -> &'static str {
+        match self {
+            Self::Reload => "POST",
+            Self::Replays | Self::Letters => "GET, HEAD, POST",
+            Self::Replay(_) => "GET, HEAD, DELETE",
+            _ => "GET, HEAD",
+        }
+    }
+
+    pub(super) fn takes(&self, method: &Method) -> bool {
+        self.allowed().split(", ").any(|allowed| allowed == method.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_what_it_says_and_nothing_else_is_served() {
+        assert_eq!(Route::of("/api/v1/replays/7"), Some(Route::Replay(7)));
+        assert_eq!(Route::of("/api/v1/dead_letters/18446744073709551615"), Some(Route::Letter(u64::MAX)));
+        for path in ["", "/api/v1", "/api/v1/status/1", "/api/v1/replays/", "/api/v1/replays/x", "/api/v1/replays/1/2"]
+        {
+            assert_eq!(Route::of(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn only_what_changes_something_takes_other_methods() {
+        let takes = |path: &str, method: &Method| Route::of(path).is_some_and(|route| route.takes(method));
+        for path in ["/metrics", "/api/v1/status", "/api/v1/replays", "/api/v1/replays/1", "/api/v1/dead_letters/1"] {
+            assert!(takes(path, &Method::GET) && takes(path, &Method::HEAD) && !takes(path, &Method::PUT), "{path}");
+        }
+        assert!(takes("/-/reload", &Method::POST) && !takes("/-/reload", &Method::GET));
+        assert!(takes("/api/v1/replays", &Method::POST) && !takes("/api/v1/replays", &Method::DELETE));
+        assert!(takes("/api/v1/replays/1", &Method::DELETE) && !takes("/api/v1/dead_letters/1", &Method::DELETE));
+    }
+}

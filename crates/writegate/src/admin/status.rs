@@ -1,0 +1,122 @@
+//! `GET status` and `GET ledger`: where data is, in short and to the sample.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use dead_letters::Totals;
+use remote_write::Counts;
+
+use super::api::{Book, EndpointStatus, Kept, Ledger, LedgerRow, Status, TenantStatus};
+use super::rates::Rates;
+use crate::app::App;
+use crate::delivery::Endpoint;
+use crate::ingest::Reason;
+use crate::ledger::{Balance, Row};
+use crate::tenant::Tenant;
+
+/// `GET /api/v1/status`. May read from the disk.
+pub(super) fn status(app: &App, rates: &Rates) -> Status {
+    let endpoints = app.deliveries.endpoints();
+    let kept = app.deliveries.dead_letters().totals();
+    let rows = app.deliveries.rows();
+    let live = rows.iter().filter(|row| row.plan().is_none());
+    let (count, bytes) = app.deliveries.dead_letters().size();
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ready: app.is_ready(),
+        tenants: app.tenants.list().iter().map(|tenant| of_tenant(tenant, rates)).collect(),
+        endpoints: live.map(|row| of_row(app, rates, row, &endpoints, &kept)).collect(),
+        dead_letters: Kept { count, bytes },
+    }
+}
+
+fn of_tenant(tenant: &Tenant, rates: &Rates) -> TenantStatus {
+    let received = tenant.received_counts().samples;
+    TenantStatus {
+        tenant: tenant.name.to_string(),
+        received_samples_per_second: rates.received(tenant.name.as_str(), received),
+        received_samples: received,
+        accepted_samples: tenant.accepted_counts().samples,
+        refused_samples: Reason::ALL.iter().map(|reason| tenant.refused(*reason).get().samples).sum(),
+        log_bytes: tenant.log.bytes(),
+        head: tenant.log.head(),
+        oldest: tenant.log.oldest(),
+    }
+}
+
+fn of_row(app: &App, rates: &Rates, row: &Row, endpoints: &[Arc<Endpoint>], kept: &Totals) -> EndpointStatus {
+    let balance = row.balance();
+    let endpoint = endpoints.iter().find(|endpoint| endpoint.config.name == row.endpoint);
+    let health = endpoint.map(|endpoint| endpoint.health()).unwrap_or_default();
+    let delivered = balance.books.delivered.samples;
+    let age = app.oldest_unsent_age(row).map_or(0.0, |age| age.as_secs_f64());
+    EndpointStatus {
+        tenant: row.tenant.to_string(),
+        endpoint: row.endpoint.clone(),
+        url: endpoint.map(|endpoint| endpoint.config.url.redacted()).unwrap_or_default(),
+        state: state(row).to_owned(),
+        delivered_samples_per_second: rates.delivered(row.tenant.as_str(), &row.endpoint, delivered),
+        accepted_samples: balance.accepted.samples,
+        delivered_samples: delivered,
+        pending_samples: balance.pending.samples,
+        dropped_samples: balance.books.dropped_total().samples,
+        dead_lettered_samples: balance.books.dead_lettered_total().samples,
+        expired_samples: balance.expired.samples,
+        lag_seconds: age,
+        oldest_unsent_age_seconds: age,
+        in_flight: endpoint.map_or(0, |endpoint| endpoint.stats.in_flight.load(Ordering::Relaxed)),
+        concurrency_limit: endpoint.map_or(0, |endpoint| endpoint.concurrency().0),
+        held: health.held.map(|code| code.as_u16()),
+        last_error: health.error,
+        last_refusal: health.refusal,
+        dead_letters: letters_of(kept, row),
+    }
+}
+
+/// How many dead letters a row has.
+pub(super) fn letters_of(kept: &Totals, row: &Row) -> u64 {
+    let reasons = kept.get(&(row.tenant.to_string(), row.endpoint.clone()));
+    reasons.map_or(0, |reasons| reasons.iter().map(|reason| reason.letters).sum())
+}
+
+fn state(row: &Row) -> &'static str {
+    if row.is_active() { "active" } else { "removed" }
+}
+
+/// `GET /api/v1/ledger`: by tenant and endpoint, the live delivery before its replays.
+pub(super) fn ledger(app: &App) -> Ledger {
+    let mut rows: Vec<LedgerRow> = app.deliveries.rows().iter().map(|row| ledger_row(row)).collect();
+    rows.sort_by(|a, b| (&a.tenant, &a.endpoint, a.replay).cmp(&(&b.tenant, &b.endpoint, b.replay)));
+    Ledger { rows }
+}
+
+fn ledger_row(row: &Row) -> LedgerRow {
+    let balance = row.balance();
+    let examples = balance.books.examples();
+    LedgerRow {
+        tenant: row.tenant.to_string(),
+        endpoint: row.endpoint.clone(),
+        state: state(row),
+        replay: balance.books.plan.as_ref().map(|plan| plan.id),
+        samples: book(&balance, |counts| counts.samples),
+        histograms: book(&balance, |counts| counts.histograms),
+        exemplars: book(&balance, |counts| counts.exemplars),
+        examples: examples.map(|(reason, series)| (reason.to_owned(), series.to_owned())).collect(),
+    }
+}
+
+fn book(balance: &Balance, kind: fn(&Counts) -> u64) -> Book {
+    let by_reason = |totals: &[crate::ledger::Total]| -> BTreeMap<String, u64> {
+        let counts = totals.iter().map(|total| (total.reason.to_string(), kind(&total.counts)));
+        counts.filter(|(_, count)| *count > 0).collect()
+    };
+    Book {
+        accepted: kind(&balance.accepted),
+        delivered: kind(&balance.books.delivered),
+        pending: kind(&balance.pending),
+        dropped: by_reason(&balance.books.dropped),
+        dead_lettered: by_reason(&balance.books.dead_lettered),
+        expired: kind(&balance.expired),
+    }
+}

@@ -1,0 +1,164 @@
+//! What commands print: tables, amounts as people read them, a line that is written over while something goes on.
+//!
+//! Words of endpoints and senders come to a terminal without control characters.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
+
+/// Prints to standard output. A reader who has seen enough is no failure.
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        printed => Ok(printed?),
+    }
+}
+
+/// Prints to standard error, where nobody may be.
+pub(super) fn tell(text: &str) {
+    drop(writeln!(std::io::stderr(), "{text}"));
+}
+
+/// A line on standard error that is written over, if that is a terminal.
+#[derive(Debug, Default)]
+pub(super) struct ProgressLine {
+    is_shown: bool,
+}
+
+impl ProgressLine {
+    pub(super) fn show(&mut self, text: &str) {
+        let mut err = std::io::stderr().lock();
+        if err.is_terminal() {
+            self.is_shown = true;
+            drop(write!(err, "\r\x1b[2K{text}").and_then(|()| err.flush()));
+        }
+    }
+}
+
+impl Drop for ProgressLine {
+    fn drop(&mut self) {
+        if self.is_shown {
+            drop(writeln!(std::io::stderr()));
+        }
+    }
+}
+
+/// A text in one line that no terminal takes for a command.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect::<String>().trim().to_owned()
+}
+
+/// How a column stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Align {
+    Left,
+    Right,
+}
+
+/// Rows below a header, in columns as wide as their widest cell.
+#[derive(Debug)]
+pub(super) struct Table<const N: usize> {
+    columns: [(&'static str, Align); N],
+    rows: Vec<[String; N]>,
+}
+
+impl<const N: usize> Table<N> {
+    pub(super) const fn new(columns: [(&'static str, Align); N]) -> Self {
+        Self { columns, rows: Vec::new() }
+    }
+
+    pub(super) fn row(&mut self, cells: [String; N]) {
+        self.rows.push(cells.map(|cell| plain(&cell)));
+    }
+
+    /// The table without a line's end at its end.
+    pub(super) fn text(&self) -> String {
+        let header = self.columns.map(|(name, _)| name.to_owned());
+        let all = || std::iter::once(&header).chain(&self.rows);
+        let widths: [usize; N] =
+            std::array::from_fn(|column| all().map(|cells| cells[column].chars().count()).max().unwrap_or_default());
+        let line = |cells: &[String; N]| {
+            let cells = cells.iter().zip(widths).zip(self.columns);
+            let padded: Vec<String> = cells
+                .map(|((cell, width), (_, align))| match align {
+                    Align::Left => format!("{cell:<width$}"),
+                    Align::Right => format!("{cell:>width$}"),
+                })
+                .collect();
+            padded.join("  ").trim_end().to_owned()
+        };
+        all().map(line).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// `85`, `1.2k`, `34M`: three digits say enough.
+pub(super) fn amount(number: f64) -> String {
+    let units = ["", "k", "M", "G", "T"];
+    let mut rest = number;
+    let mut unit = 0;
+    while rest >= 999.5 && unit + 1 < units.len() {
+        rest /= 1000.0;
+        unit += 1;
+    }
+    // Whole samples need no point.
+    let decimals = usize::from(rest < 9.95 && rest.fract() > 0.0);
+    format!("{rest:.decimals$}{}", units[unit])
+}
+
+/// A count as [`amount`].
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+pub(super) fn count(number: u64) -> String {
+    amount(number as f64)
+}
+
+/// `512 B`, `1.5 MiB`.
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+pub(super) fn bytes(number: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut rest = number as f64;
+    let mut unit = 0;
+    while rest >= 1023.5 && unit + 1 < units.len() {
+        rest /= 1024.0;
+        unit += 1;
+    }
+    let decimals = usize::from(unit > 0 && rest < 9.95);
+    format!("{rest:.decimals$} {}", units[unit])
+}
+
+/// `0.4s`, `50s`, `3m20s`, `5h1m`, `2d3h`: its two largest units.
+pub(super) fn age(seconds: f64) -> String {
+    let whole = Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs();
+    let two = |large: u64, large_unit: &str, small: u64, small_unit: &str| match small {
+        0 => format!("{large}{large_unit}"),
+        _ => format!("{large}{large_unit}{small}{small_unit}"),
+    };
+    match whole {
+        0..10 => format!("{seconds:.1}s"),
+        10..60 => format!("{whole}s"),
+        60..3600 => two(whole / 60, "m", whole % 60, "s"),
+        3600..86_400 => two(whole / 3600, "h", whole % 3600 / 60, "m"),
+        _ => two(whole / 86_400, "d", whole % 86_400 / 3600, "h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_has_columns_as_wide_as_their_widest_cell() {
+        let mut table = Table::new([("NAME", Align::Left), ("COUNT", Align::Right), ("WORDS", Align::Left)]);
+        table.row(["a".into(), "1".into(), "no\n\u{1b}[31mgood".into()]);
+        table.row(["ännchen".into(), "123456".into(), String::new()]);
+        assert_eq!(table.text(), "NAME      COUNT  WORDS\na             1  no  [31mgood\nännchen  123456");
+    }
+
+    #[test]
+    fn amounts_are_as_people_read_them() {
+        let amounts = [0.0, 0.25, 85.0, 999.0, 999.6, 1234.0, 12_345.0, 34_000_000.0].map(amount);
+        assert_eq!(amounts, ["0", "0.2", "85", "999", "1.0k", "1.2k", "12k", "34M"]);
+        assert_eq!([0, 1023, 1024, 1_572_864, 1 << 40].map(bytes), ["0 B", "1023 B", "1.0 KiB", "1.5 MiB", "1.0 TiB"]);
+        let ages = [0.0, 0.44, 50.9, 200.0, 180.0, 18_060.0, 183_600.0].map(age);
+        assert_eq!(ages, ["0.0s", "0.4s", "50s", "3m20s", "3m", "5h1m", "2d3h"]);
+    }
+}

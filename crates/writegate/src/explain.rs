@@ -1,0 +1,233 @@
+//! What becomes of one series on its way to each endpoint, step by step: the same for a configuration on disk and for a
+//! running gateway. Sends nothing.
+
+use remote_write::relabel::{Definition, Outcome, Rule};
+use remote_write::series_text;
+use serde::{Deserialize, Serialize};
+use writegate_config::{Endpoint, TenantName, Tenants};
+
+use crate::delivery;
+
+/// A series of a tenant, and what each endpoint gets of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Explanation {
+    pub(crate) tenant: String,
+    pub(crate) series: String,
+    /// Whether pushes of the tenant are taken at all.
+    pub(crate) admitted: bool,
+    pub(crate) endpoints: Vec<AtEndpoint>,
+}
+
+/// What an endpoint gets of a series.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AtEndpoint {
+    pub(crate) endpoint: String,
+    /// Whether it takes the tenant.
+    pub(crate) takes: bool,
+    /// In the order in which they are done, up to the one that drops the series.
+    pub(crate) steps: Vec<StepDone>,
+    /// As it arrives; `None` if it does not.
+    pub(crate) arrives: Option<String>,
+    /// Why it does not arrive.
+    pub(crate) dropped_by: Option<String>,
+}
+
+/// A step and what it did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StepDone {
+    pub(crate) step: String,
+    /// In short, as it is configured.
+    pub(crate) config: String,
+    pub(crate) outcome: Did,
+    /// After a step that changed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) series: Option<String>,
+}
+
+/// What a step did to the series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Did {
+    Unchanged,
+    Changed,
+    Dropped,
+}
+
+/// Explains what endpoints get of a series with these labels.
+pub(crate) fn explain(
+    tenants: &Tenants,
+    endpoints: &[Endpoint],
+    tenant: &TenantName,
+    labels: &[(String, String)],
+) -> Explanation {
+    Explanation {
+        tenant: tenant.to_string(),
+        series: series_text::format(labels),
+        admitted: tenants.admits(tenant),
+        endpoints: endpoints.iter().map(|endpoint| at(tenants, endpoint, tenant, labels)).collect(),
+    }
+}
+
+fn at(tenants: &Tenants, endpoint: &Endpoint, tenant: &TenantName, labels: &[(String, String)]) -> AtEndpoint {
+    let name = endpoint.name.clone();
+    if !endpoint.takes(tenant.as_str()) {
+        let dropped_by = Some("the endpoint does not take this tenant (remote_write.tenants)".to_owned());
+        return AtEndpoint { endpoint: name, takes: false, steps: Vec::new(), arrives: None, dropped_by };
+    }
+    let Some(rules) = delivery::rules(tenants, tenant, endpoint) else {
+        let arrives = Some(series_text::format(labels));
+        return AtEndpoint { endpoint: name, takes: true, steps: Vec::new(), arrives, dropped_by: None };
+    };
+    let explained = rules.pipeline.explain(labels);
+    let configured = configured(tenants, tenant, endpoint).into_iter();
+    let steps: Vec<StepDone> =
+        configured.zip(explained.steps).map(|((step, config), outcome)| done(step, config, outcome)).collect();
+    let arrives = explained.labels.as_deref().map(series_text::format);
+    let dropped_by = arrives.is_none().then(|| match steps.last() {
+        Some(last) if last.outcome == Did::Dropped => last.step.clone(),
+        _ => "no label is left".to_owned(),
+    });
+    AtEndpoint { endpoint: name, takes: true, steps, arrives, dropped_by }
+}
+
+fn done(step: String, config: String, outcome: Outcome) -> StepDone {
+    let (outcome, series) = match outcome {
+        Outcome::Unchanged => (Did::Unchanged, None),
+        Outcome::Changed(labels) => (Did::Changed, Some(series_text::format(&labels))),
+        Outcome::Dropped => (Did::Dropped, None),
+    };
+    StepDone { step, config, outcome, series }
+}
+
+/// The name and the configuration of each step, in the order of [`delivery::rules`].
+fn configured(tenants: &Tenants, tenant: &TenantName, endpoint: &Endpoint) -> Vec<(String, String)> {
+    let label = |name: &str, value: &str| format!("{name}={}", quoted(value));
+    let rules = |of: &str, rules: &[Rule]| -> Vec<(String, String)> {
+        let numbered = (1..).zip(rules);
+        numbered.map(|(number, rule)| (format!("{of} {number}"), in_short(rule.definition()))).collect()
+    };
+    let mut steps = Vec::new();
+    if let Some(config) = tenants.get(tenant) {
+        let labels = config.external_labels.iter();
+        steps.extend(labels.map(|(name, value)| ("external label".to_owned(), label(name, value))));
+        steps.extend(rules("tenant's rule", &config.write_relabel_configs));
+    }
+    if let Some(name) = &endpoint.tenant_label {
+        steps.push(("tenant label".to_owned(), label(name, tenants.id_of(tenant))));
+    }
+    steps.extend(rules("rule", &endpoint.write_relabel_configs));
+    if let Some(scheme) = endpoint.name_escaping {
+        steps.push(("names".to_owned(), format!("metric_name_escaping_scheme: {}", scheme.name())));
+    }
+    steps
+}
+
+/// A rule in YAML's flow style, without what is as if it were not written.
+fn in_short(rule: &Definition) -> String {
+    let usual = Definition::default();
+    let mut keys = vec![format!("action: {}", rule.action.name())];
+    if !rule.source_labels.is_empty() {
+        let labels: Vec<String> = rule.source_labels.iter().map(|label| quoted(label)).collect();
+        keys.push(format!("source_labels: [{}]", labels.join(", ")));
+    }
+    for (key, value, usual) in [
+        ("separator", &rule.separator, &usual.separator),
+        ("regex", &rule.regex, &usual.regex),
+        ("target_label", &rule.target_label, &usual.target_label),
+        ("replacement", &rule.replacement, &usual.replacement),
+    ] {
+        if value != usual {
+            keys.push(format!("{key}: {}", quoted(value)));
+        }
+    }
+    if rule.modulus != usual.modulus {
+        keys.push(format!("modulus: {}", rule.modulus));
+    }
+    format!("{{{}}}", keys.join(", "))
+}
+
+/// JSON's strings are YAML's as well.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    const YAML: &str = r#"
+tenants:
+  - name: blue
+    id: "1234"
+    external_labels: {team: blue, zone: a}
+    write_relabel_configs: [{source_labels: [job], regex: noise, action: drop}]
+remote_write:
+  - name: all
+    url: http://localhost/
+    tenant_label: tenant
+    write_relabel_configs:
+      - {source_labels: [zone], target_label: region, replacement: "eu-$1"}
+      - {regex: zone, action: labeldrop}
+  - {name: others, url: "http://localhost/b", tenants: [red]}
+  - {name: none, url: "http://localhost/c", write_relabel_configs: [{regex: ".*", action: labeldrop}]}
+listeners: [{address: "127.0.0.1:9009"}]
+"#;
+
+    fn ask(series: &str) -> Explanation {
+        let config = writegate_config::parse(YAML, Path::new("a.yml"), Path::new("")).unwrap().config;
+        let labels = series_text::parse(series).unwrap();
+        explain(&config.tenants, &config.endpoints, &TenantName::new("blue").unwrap(), &labels)
+    }
+
+    #[test]
+    fn each_step_is_told_with_its_configuration_and_what_it_did() {
+        let explanation = ask("up{job=\"x\", zone=\"b\"}");
+        let all = &explanation.endpoints[0];
+        let steps: Vec<_> =
+            all.steps.iter().map(|step| (step.step.as_str(), step.config.as_str(), step.outcome)).collect();
+        let expected = [
+            ("external label", "team=\"blue\"", Did::Changed),
+            ("external label", "zone=\"a\"", Did::Unchanged),
+            ("tenant's rule 1", "{action: drop, source_labels: [\"job\"], regex: \"noise\"}", Did::Unchanged),
+            ("tenant label", "tenant=\"1234\"", Did::Changed),
+            (
+                "rule 1",
+                "{action: replace, source_labels: [\"zone\"], target_label: \"region\", replacement: \"eu-$1\"}",
+                Did::Changed,
+            ),
+            ("rule 2", "{action: labeldrop, regex: \"zone\"}", Did::Changed),
+        ];
+        assert_eq!(steps, expected);
+        let arrives = "up{job=\"x\", region=\"eu-b\", team=\"blue\", tenant=\"1234\"}";
+        assert_eq!((all.arrives.as_deref(), all.dropped_by.as_deref()), (Some(arrives), None));
+        assert!(explanation.admitted);
+    }
+
+    #[test]
+    fn what_does_not_arrive_says_why() {
+        let explanation = ask("up{job=\"noise\"}");
+        let dropped_by: Vec<_> = explanation.endpoints.iter().map(|at| at.dropped_by.as_deref()).collect();
+        let not_taken = Some("the endpoint does not take this tenant (remote_write.tenants)");
+        assert_eq!(dropped_by, [Some("tenant's rule 1"), not_taken, Some("tenant's rule 1")]);
+        assert_eq!(explanation.endpoints[0].steps.len(), 3, "nothing behind the step that dropped it");
+        let none = ask("up").endpoints.remove(2);
+        assert_eq!((none.arrives, none.dropped_by.as_deref()), (None, Some("no label is left")));
+    }
+
+    #[test]
+    fn the_escaping_of_names_is_a_step_of_its_own() {
+        let ask = |scheme: &str| {
+            let yaml = format!("remote_write: [{{url: 'http://localhost/', metric_name_escaping_scheme: {scheme}}}]");
+            let config = writegate_config::parse(&yaml, Path::new("a.yml"), Path::new("")).unwrap().config;
+            let labels = series_text::parse("{\"http.requests\"}").unwrap();
+            let tenant = TenantName::new("default").unwrap();
+            explain(&config.tenants, &config.endpoints, &tenant, &labels).endpoints.remove(0)
+        };
+        let escaped = ask("underscores");
+        assert_eq!(escaped.arrives.as_deref(), Some("http_requests"));
+        assert_eq!((escaped.steps[0].step.as_str(), escaped.steps[0].outcome), ("names", Did::Changed));
+        assert_eq!(escaped.steps[0].config, "metric_name_escaping_scheme: underscores");
+        assert_eq!(ask("drop").dropped_by.as_deref(), Some("names"));
+    }
+}
