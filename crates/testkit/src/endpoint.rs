@@ -17,7 +17,7 @@ use remote_write::model::Request;
 use remote_write::read::read;
 use remote_write::wire::Malformed;
 use remote_write::{Compression, Counts, Protocol};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -165,6 +165,19 @@ pub struct Endpoint {
     address: SocketAddr,
     desk: Arc<Desk>,
     server: Mutex<Option<JoinHandle<()>>>,
+    /// While it is down: bound and not listening, so that nobody else gets its port.
+    reserved: Mutex<Option<TcpSocket>>,
+}
+
+/// Connections the system accepts ahead.
+const BACKLOG: u32 = 1024;
+
+/// Takes the port without listening: whoever connects is refused.
+fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 /// What connections and the owner share.
@@ -222,7 +235,7 @@ impl Endpoint {
         let address = listener.local_addr()?;
         let desk = Arc::new(Desk { settings, books: Mutex::default(), changed: Notify::new() });
         let server = tokio::spawn(serve::accept(listener, Arc::clone(&desk)));
-        Ok(Self { address, desk, server: Mutex::new(Some(server)) })
+        Ok(Self { address, desk, server: Mutex::new(Some(server)), reserved: Mutex::default() })
     }
 
     /// Where it listens; the same after [`Self::stop`] and [`Self::start`].
@@ -235,13 +248,14 @@ impl Endpoint {
         format!("http://{}/api/v1/write", self.address)
     }
 
-    /// Goes down: closes the listener and every connection, whatever they are doing. Returns when the port is free.
+    /// Goes down: closes the listener and every connection, whatever they are doing. Returns when connections are refused; the port stays its own.
     pub async fn stop(&self) {
         let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(server) = server {
             server.abort();
             // An aborted task's result is that it was aborted.
             drop(server.await);
+            *self.reserved.lock().unwrap_or_else(PoisonError::into_inner) = reserve(self.address).ok();
         }
     }
 
@@ -250,7 +264,11 @@ impl Endpoint {
         if self.server.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
             return Ok(());
         }
-        let listener = TcpListener::bind(self.address).await?;
+        let reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let listener = match reserved {
+            Some(socket) => socket.listen(BACKLOG)?,
+            None => TcpListener::bind(self.address).await?,
+        };
         let server = tokio::spawn(serve::accept(listener, Arc::clone(&self.desk)));
         let before = self.server.lock().unwrap_or_else(PoisonError::into_inner).replace(server);
         if let Some(before) = before {

@@ -34,7 +34,8 @@ pub(crate) use self::endpoint::Endpoint;
 use self::form::Former;
 pub(crate) use self::replay::{ReplayError, ReplayRequest};
 pub(crate) use self::retry::{Retried, RetryError};
-pub(crate) use self::rules::rules;
+use self::rules::rules;
+pub(crate) use self::rules::{Origin, steps};
 use self::task::Delivery;
 use crate::chain::Chain;
 use crate::dead_letters::{DeadLetters, MoveError};
@@ -132,9 +133,19 @@ impl Deliveries {
         self.lock().endpoints.clone()
     }
 
-    /// The books, by tenant and endpoint; those of replays among them.
+    /// The books, by tenant and endpoint; those of replays among them. A tenant that was just born has its rows before its
+    /// deliveries are started.
     pub(crate) fn rows(&self) -> Vec<Arc<Row>> {
-        self.lock().rows.values().cloned().collect()
+        let tenants = self.tenants.list();
+        let mut state = self.lock();
+        for tenant in &tenants {
+            // A replay's row comes with its plan.
+            for cursor in tenant.log.cursors().into_iter().filter(|cursor| !Row::is_replay_name(cursor.name())) {
+                let key = (tenant.name.to_string(), cursor.name().to_owned());
+                state.rows.entry(key).or_insert_with(|| Arc::new(Row::new(tenant.name.clone(), cursor)));
+            }
+        }
+        state.rows.values().cloned().collect()
     }
 
     /// The books of a tenant at an endpoint.

@@ -1,12 +1,12 @@
 //! What becomes of one series on its way to each endpoint, step by step: the same for a configuration on disk and for a
 //! running gateway. Sends nothing.
 
-use remote_write::relabel::{Definition, Outcome, Rule};
+use remote_write::relabel::{Definition, Outcome, Pipeline, Step};
 use remote_write::series_text;
 use serde::{Deserialize, Serialize};
 use writegate_config::{Endpoint, TenantName, Tenants};
 
-use crate::delivery;
+use crate::delivery::{self, Origin};
 
 /// A series of a tenant, and what each endpoint gets of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,14 +74,14 @@ fn at(tenants: &Tenants, endpoint: &Endpoint, tenant: &TenantName, labels: &[(St
         let dropped_by = Some("the endpoint does not take this tenant (remote_write.tenants)".to_owned());
         return AtEndpoint { endpoint: name, takes: false, steps: Vec::new(), arrives: None, dropped_by };
     }
-    let Some(rules) = delivery::rules(tenants, tenant, endpoint) else {
-        let arrives = Some(series_text::format(labels));
-        return AtEndpoint { endpoint: name, takes: true, steps: Vec::new(), arrives, dropped_by: None };
-    };
-    let explained = rules.pipeline.explain(labels);
-    let configured = configured(tenants, tenant, endpoint).into_iter();
-    let steps: Vec<StepDone> =
-        configured.zip(explained.steps).map(|((step, config), outcome)| done(step, config, outcome)).collect();
+    let configured = delivery::steps(tenants, tenant, endpoint);
+    let pipeline = Pipeline::new(configured.iter().map(|(_, step)| step.clone()).collect(), 0);
+    let explained = pipeline.explain(labels);
+    let steps: Vec<StepDone> = configured
+        .iter()
+        .zip(explained.steps)
+        .map(|((origin, step), outcome)| done(name_of(*origin), config_of(step), outcome))
+        .collect();
     let arrives = explained.labels.as_deref().map(series_text::format);
     let dropped_by = arrives.is_none().then(|| match steps.last() {
         Some(last) if last.outcome == Did::Dropped => last.step.clone(),
@@ -99,27 +99,24 @@ fn done(step: String, config: String, outcome: Outcome) -> StepDone {
     StepDone { step, config, outcome, series }
 }
 
-/// The name and the configuration of each step, in the order of [`delivery::rules`].
-fn configured(tenants: &Tenants, tenant: &TenantName, endpoint: &Endpoint) -> Vec<(String, String)> {
-    let label = |name: &str, value: &str| format!("{name}={}", quoted(value));
-    let rules = |of: &str, rules: &[Rule]| -> Vec<(String, String)> {
-        let numbered = (1..).zip(rules);
-        numbered.map(|(number, rule)| (format!("{of} {number}"), in_short(rule.definition()))).collect()
-    };
-    let mut steps = Vec::new();
-    if let Some(config) = tenants.get(tenant) {
-        let labels = config.external_labels.iter();
-        steps.extend(labels.map(|(name, value)| ("external label".to_owned(), label(name, value))));
-        steps.extend(rules("tenant's rule", &config.write_relabel_configs));
+/// What a step is called, for people.
+fn name_of(origin: Origin) -> String {
+    match origin {
+        Origin::ExternalLabel => "external label".to_owned(),
+        Origin::TenantRule(number) => format!("tenant's rule {number}"),
+        Origin::TenantLabel => "tenant label".to_owned(),
+        Origin::Rule(number) => format!("rule {number}"),
+        Origin::Names => "names".to_owned(),
     }
-    if let Some(name) = &endpoint.tenant_label {
-        steps.push(("tenant label".to_owned(), label(name, tenants.id_of(tenant))));
+}
+
+/// How a step is configured, in short.
+fn config_of(step: &Step) -> String {
+    match step {
+        Step::Default { name, value } | Step::Set { name, value } => format!("{name}={}", quoted(value)),
+        Step::Rule(rule) => in_short(rule.definition()),
+        Step::Escape(scheme) => format!("metric_name_escaping_scheme: {}", scheme.name()),
     }
-    steps.extend(rules("rule", &endpoint.write_relabel_configs));
-    if let Some(scheme) = endpoint.name_escaping {
-        steps.push(("names".to_owned(), format!("metric_name_escaping_scheme: {}", scheme.name())));
-    }
-    steps
 }
 
 /// A rule in YAML's flow style, without what is as if it were not written.

@@ -42,14 +42,21 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts it with these endpoints, as (name, url).
     pub(crate) async fn start(binary: &Path, directory: &Path, endpoints: &[(&str, &str)]) -> Self {
+        let entries: Vec<String> =
+            endpoints.iter().map(|(name, url)| format!("name: {name}, url: \"{url}\"")).collect();
+        Self::start_with(binary, directory, &entries).await
+    }
+
+    /// Starts it with these endpoints, each the keys of an entry in YAML's flow style.
+    pub(crate) async fn start_with(binary: &Path, directory: &Path, endpoints: &[String]) -> Self {
         let [listener, admin] = [(); 2].map(|()| free_port().expect("a free port"));
         let mut config = format!(
             "listeners:\n  - address: 127.0.0.1:{listener}\n    tenant: default\n\
              admin: {{address: 127.0.0.1:{admin}}}\nlog: {{path: {}}}\nremote_write:\n",
             directory.join("gateway-data").display()
         );
-        for (name, url) in endpoints {
-            writeln!(config, "  - {{name: {name}, url: \"{url}\"}}").expect("a String takes all");
+        for keys in endpoints {
+            writeln!(config, "  - {{{keys}}}").expect("a String takes all");
         }
         std::fs::write(directory.join("writegate.yml"), config).expect("the configuration is written");
         let process = run(binary, directory);

@@ -182,12 +182,60 @@ pub(crate) async fn start_sender(
     Some(Running::start(command, log, base, "/health").await)
 }
 
-fn prometheus_command(mut command: Command, directory: &Path, name: &str) -> (Command, String) {
+/// A Prometheus that takes remote writes and nothing that is out of order, at an address that stays the same.
+#[derive(Debug)]
+pub(crate) struct StrictReceiver {
+    name: &'static str,
+    directory: PathBuf,
+    base: String,
+    running: Running,
+}
+
+impl StrictReceiver {
+    /// Starts it, if it is installed.
+    pub(crate) async fn start(directory: &Path, name: &'static str) -> Option<Self> {
+        let base = free_base();
+        // Out-of-order windows are off unless configured.
+        std::fs::write(directory.join(format!("{name}.yml")), "{}\n").expect("the configuration is written");
+        let running = Self::run(directory, name, &base).await?;
+        Some(Self { name, directory: directory.to_owned(), base, running })
+    }
+
+    async fn run(directory: &Path, name: &str, base: &str) -> Option<Running> {
+        let mut command = prometheus_at(found(Peer::Prometheus35)?, directory, name, base);
+        command.arg("--web.enable-remote-write-receiver");
+        Some(Running::start(command, directory.join(format!("{name}.log")), base.to_owned(), "/-/ready").await)
+    }
+
+    pub(crate) fn write_url(&self) -> String {
+        format!("{}/api/v1/write", self.base)
+    }
+
+    /// Ends it, with or without time to say goodbye, and starts it again.
+    pub(crate) async fn restart(&mut self, kill: bool) {
+        if kill {
+            self.running.process.kill().expect("it can be killed");
+        } else {
+            self.running.process.terminate(LIMIT).await.expect("it ends");
+        }
+        self.running = Self::run(&self.directory, self.name, &self.base).await.expect("it is still installed");
+    }
+
+    pub(crate) fn running(&self) -> &Running {
+        &self.running
+    }
+}
+
+fn prometheus_command(command: Command, directory: &Path, name: &str) -> (Command, String) {
     let base = free_base();
+    (prometheus_at(command, directory, name, &base), base)
+}
+
+fn prometheus_at(mut command: Command, directory: &Path, name: &str, base: &str) -> Command {
     command.arg(format!("--config.file={}", directory.join(format!("{name}.yml")).display()));
     command.arg(format!("--storage.tsdb.path={}", directory.join(format!("{name}-data")).display()));
     command.arg(format!("--web.listen-address={}", base.trim_start_matches("http://")));
-    (command, base)
+    command
 }
 
 /// promtool, which comes with Prometheus 2.42.

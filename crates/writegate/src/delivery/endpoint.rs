@@ -51,6 +51,7 @@ pub(crate) struct Health {
     /// What it said when it last refused data for good.
     pub(crate) refusal: Option<String>,
     failures: Throttle,
+    recoveries: Throttle,
     refusals: Throttle,
 }
 
@@ -258,11 +259,12 @@ impl Endpoint {
 
     pub(super) fn works(&self) {
         let mut health = lock(&self.health);
-        if health.error.take().is_some() {
-            health.held = None;
-            // What fails next is news again.
-            health.failures = Throttle::default();
-            tracing::info!(endpoint = self.config.name, "the endpoint takes data again");
+        if health.error.take().is_none() {
+            return;
+        }
+        health.held = None;
+        if let Some(more) = health.recoveries.pass() {
+            tracing::info!(endpoint = self.config.name, more, "the endpoint takes data again");
         }
     }
 

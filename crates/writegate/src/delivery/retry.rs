@@ -47,12 +47,13 @@ pub(crate) enum RetryError {
     #[error("retry dead letter {id}: it was written by a later version of writegate, or is damaged: {why}")]
     Unreadable { id: Id, why: String },
     #[error(
-        "retry dead letter {id}: endpoint {endpoint:?} does not answer as if another try made sense: {words}; the letters stay"
+        "retry dead letter {id}: endpoint {endpoint:?} takes nothing for now: {words}; {taken} letters were taken before, \
+         the others stay"
     )]
-    NotNow { id: Id, endpoint: String, words: String },
-    #[error("a dead letter that was taken cannot be let go")]
+    NotNow { id: Id, endpoint: String, words: String, taken: u64 },
+    #[error("let dead letters go")]
     Leave(#[from] MoveError),
-    #[error("a thread failed")]
+    #[error("wait for a thread")]
     Thread(#[from] JoinError),
 }
 
@@ -152,7 +153,7 @@ impl Deliveries {
                 retried.words = Some(answer.text());
             }
             Outcome::Retry { .. } | Outcome::Hold | Outcome::OtherProtocol => {
-                return Err(RetryError::NotNow { id, endpoint: name, words: answer.text() });
+                return Err(RetryError::NotNow { id, endpoint: name, words: answer.text(), taken: retried.taken });
             }
         }
         Ok(())

@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock};
 
 use remote_write::relabel::{Pipeline, Step};
-use writegate_config::{Endpoint, TenantName, Tenants};
+use writegate_config::{Endpoint, RelabelConfig, TenantName, Tenants};
 
 /// The steps for one tenant at one endpoint. Those with the same steps have the same id, and share what they worked out.
 #[derive(Debug)]
@@ -16,20 +16,46 @@ pub(crate) struct Rules {
     pub(crate) pipeline: Pipeline,
 }
 
-/// The rules of a tenant at an endpoint; `None` if its series go as they are.
-pub(crate) fn rules(tenants: &Tenants, tenant: &TenantName, endpoint: &Endpoint) -> Option<Arc<Rules>> {
-    static HASHES: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+/// Where a step is configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// `tenants[].external_labels`
+    ExternalLabel,
+    /// `tenants[].write_relabel_configs`, counted from 1.
+    TenantRule(usize),
+    /// `remote_write[].tenant_label`
+    TenantLabel,
+    /// `remote_write[].write_relabel_configs`, counted from 1.
+    Rule(usize),
+    /// `remote_write[].metric_name_escaping_scheme`
+    Names,
+}
+
+/// What is done to the series of a tenant at an endpoint, in order.
+pub(crate) fn steps(tenants: &Tenants, tenant: &TenantName, endpoint: &Endpoint) -> Vec<(Origin, Step)> {
+    let rules = |origin: fn(usize) -> Origin, rules: &[RelabelConfig]| -> Vec<(Origin, Step)> {
+        (1..).zip(rules).map(|(number, rule)| (origin(number), Step::Rule(rule.clone()))).collect()
+    };
     let mut steps = Vec::new();
     if let Some(config) = tenants.get(tenant) {
         let labels = config.external_labels.iter();
-        steps.extend(labels.map(|(name, value)| Step::Default { name: name.clone(), value: value.clone() }));
-        steps.extend(config.write_relabel_configs.iter().cloned().map(Step::Rule));
+        let label = |(name, value): (&String, &String)| Step::Default { name: name.clone(), value: value.clone() };
+        steps.extend(labels.map(|pair| (Origin::ExternalLabel, label(pair))));
+        steps.extend(rules(Origin::TenantRule, &config.write_relabel_configs));
     }
     if let Some(name) = &endpoint.tenant_label {
-        steps.push(Step::Set { name: name.clone(), value: tenants.id_of(tenant).to_owned() });
+        let step = Step::Set { name: name.clone(), value: tenants.id_of(tenant).to_owned() };
+        steps.push((Origin::TenantLabel, step));
     }
-    steps.extend(endpoint.write_relabel_configs.iter().cloned().map(Step::Rule));
-    steps.extend(endpoint.name_escaping.map(Step::Escape));
+    steps.extend(rules(Origin::Rule, &endpoint.write_relabel_configs));
+    steps.extend(endpoint.name_escaping.map(|scheme| (Origin::Names, Step::Escape(scheme))));
+    steps
+}
+
+/// The rules of a tenant at an endpoint; `None` if its series go as they are.
+pub(crate) fn rules(tenants: &Tenants, tenant: &TenantName, endpoint: &Endpoint) -> Option<Arc<Rules>> {
+    static HASHES: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    let steps: Vec<Step> = steps(tenants, tenant, endpoint).into_iter().map(|(_, step)| step).collect();
     if steps.is_empty() {
         return None;
     }

@@ -1,6 +1,7 @@
 //! One outgoing request: headers, body, answer.
 
 use std::collections::VecDeque;
+use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
@@ -108,7 +109,11 @@ impl Client {
             let (uri, headers) = (request.uri().clone(), request.headers().clone());
             let response = match self.http.request(request).await {
                 Ok(response) => response,
-                Err(error) => return no_answer(Chain(&error).to_string(), !error.is_connect()),
+                Err(error) if error.is_connect() => {
+                    let authority = uri.authority().map_or("", |authority| authority.as_str());
+                    return no_answer(format!("cannot connect to {authority}: {}", root(&error)), false);
+                }
+                Err(error) => return no_answer(format!("the connection failed: {}", root(&error)), true),
             };
             let status = response.status();
             if status.is_redirection() {
@@ -137,6 +142,14 @@ impl Client {
         };
         Answer { outcome, status: Some(head.status), words }
     }
+}
+
+/// The innermost cause: those around it only say that something failed.
+fn root<'e>(mut error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
+    while let Some(cause) = error.source() {
+        error = cause;
+    }
+    error
 }
 
 fn no_answer(words: String, sent: bool) -> Answer {
