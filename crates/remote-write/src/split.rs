@@ -85,16 +85,6 @@ pub fn halve(protocol: Protocol, decoded: &[u8]) -> Result<Option<(Part, Part)>,
     Ok(Some((first, second)))
 }
 
-/// The series at `index`, counted from 0 in wire order, as a request of its own. `None` if there are fewer.
-///
-/// # Errors
-/// As [`split`].
-pub fn series_of(protocol: Protocol, decoded: &[u8], index: usize) -> Result<Option<Part>, Malformed> {
-    let source = Source::new(protocol, decoded)?;
-    let Some(series) = source.series().nth(index).transpose()? else { return Ok(None) };
-    Cutter::new(source).gather(&[], &[series]).map(Some)
-}
-
 /// A series' content, and its whole field.
 type Field<'a> = (Reader<'a>, &'a [u8]);
 

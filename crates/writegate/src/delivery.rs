@@ -4,6 +4,7 @@ mod attempt;
 mod backoff;
 mod context;
 mod endpoint;
+mod fault;
 mod feed;
 mod flight;
 mod form;

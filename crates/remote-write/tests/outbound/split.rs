@@ -2,7 +2,7 @@
 
 use proptest::prelude::{Strategy, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use remote_write::model::{Metadata, Request, Series};
-use remote_write::split::{Part, halve, series_of, split};
+use remote_write::split::{Part, halve, split};
 use remote_write::{Counts, Protocol};
 
 use crate::requests::{
@@ -96,19 +96,6 @@ proptest! {
             whole.series.append(&mut request.series);
         }
         prop_assert_eq!(flattened(&whole), flattened(&request));
-    }
-
-    #[test]
-    fn each_series_can_be_had_alone((protocol, request) in any_request()) {
-        let body = encoded(protocol, &request);
-        let series = decoded(protocol, &body).series;
-        for (index, one) in series.iter().enumerate() {
-            let part = series_of(protocol, &body, index).unwrap().unwrap();
-            let alone = Request { series: vec![one.clone()], metadata: Vec::new() };
-            prop_assert_eq!(&part.body, &encoded(protocol, &alone));
-            prop_assert_eq!((part.counts, part.series), (counts_of(&alone), 1));
-        }
-        prop_assert_eq!(series_of(protocol, &body, series.len()).unwrap(), None);
     }
 }
 

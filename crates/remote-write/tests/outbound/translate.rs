@@ -8,7 +8,7 @@ use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, prop_oneof, 
 use prost::Message;
 use remote_write::concat::merge_v2;
 use remote_write::model::{Exemplar, Histogram, Metadata, Request, Sample, Series};
-use remote_write::split::{halve, series_of, split};
+use remote_write::split::{halve, split};
 use remote_write::translate::{Form, Formed, KnownFamilies, Translator, needs_forming};
 use remote_write::{Counts, Protocol};
 
@@ -147,7 +147,6 @@ proptest! {
                 Translator::new().form(protocol, bytes, &to, &mut out).err(),
                 split(protocol, bytes, 3, 200).err(),
                 halve(protocol, bytes).err(),
-                series_of(protocol, bytes, 1).err(),
                 merge_v2(&[bytes, bytes], &mut out).err(),
             ];
             for error in errors.into_iter().flatten() {

@@ -6,16 +6,15 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use remote_write::pieces::Pieces;
-use remote_write::wire::Malformed;
 use remote_write::{Counts, Protocol};
 use segment_log::Position;
-use tokio::task::JoinError;
 
 use super::attempt::attempt;
 use super::backoff::Backoff;
 use super::context::Context;
-use super::feed::{FeedError, read_again};
-use super::form::{BatchLimits, FormError, Held, INLINE_DECODED_BYTES, Payload, Prepared, Target, first_series};
+use super::fault::Fault;
+use super::feed::read_again;
+use super::form::{BatchLimits, Held, INLINE_DECODED_BYTES, Payload, Prepared, Target, first_series};
 use super::hunt::{Broken, Hunt, Occasion, RecordBook, Refused, take};
 use super::limiter::Turn;
 use super::outcome::{Outcome, Trouble};
@@ -55,25 +54,6 @@ enum Halt {
     Landed,
     Pause(Duration),
     Stop,
-}
-
-/// A batch cannot go on.
-#[derive(Debug, thiserror::Error)]
-enum Fault {
-    #[error("the log cannot be read")]
-    Feed(#[from] FeedError),
-    #[error(transparent)]
-    Form(#[from] FormError),
-    #[error("a request cannot be made of the batch: {0}")]
-    Request(String),
-    #[error("the forming thread failed")]
-    Thread(#[from] JoinError),
-}
-
-impl From<Malformed> for Fault {
-    fn from(malformed: Malformed) -> Self {
-        Self::Request(malformed.to_string())
-    }
 }
 
 impl Flight {

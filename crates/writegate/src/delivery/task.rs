@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use remote_write::{Counts, Protocol};
 use segment_log::Position;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 
 use super::context::{Context, Work};
-use super::feed::{Feed, FeedError};
+use super::fault::Fault;
+use super::feed::Feed;
 use super::flight::Flight;
-use super::form::{BatchLimits, FormError, Held, INLINE_DECODED_BYTES, points};
+use super::form::{BatchLimits, Held, INLINE_DECODED_BYTES, points};
 use super::limiter::Turn;
 use super::settle::HOLD;
 use super::window::Window;
@@ -47,17 +48,6 @@ pub(super) struct Delivery {
 }
 
 type Waiting = Pin<Box<dyn Future<Output = Turn> + Send>>;
-
-/// Why nothing could be started.
-#[derive(Debug, thiserror::Error)]
-enum StartError {
-    #[error("the log cannot be read")]
-    Feed(#[from] FeedError),
-    #[error(transparent)]
-    Form(#[from] FormError),
-    #[error("the forming thread failed")]
-    Thread(#[from] JoinError),
-}
 
 impl Delivery {
     pub(super) fn new(context: Context) -> Self {
@@ -157,7 +147,7 @@ impl Delivery {
     }
 
     /// Starts a batch of what may be sent now, if there is anything.
-    async fn start(&mut self, turn: Turn) -> Result<(), StartError> {
+    async fn start(&mut self, turn: Turn) -> Result<(), Fault> {
         let limits = self.context.endpoint.limits();
         while self.may_read() && self.free_points() < limits.samples {
             self.read().await?;
@@ -182,7 +172,7 @@ impl Delivery {
         self.window.free().map(|(record, _)| points(record::counts(record))).sum()
     }
 
-    async fn read(&mut self) -> Result<(), StartError> {
+    async fn read(&mut self) -> Result<(), Fault> {
         let records = self.feed.read().await?;
         let records: Vec<Held> =
             records.into_iter().filter(|(record, _)| !self.under_way.contains(&record.position)).collect();
@@ -194,7 +184,7 @@ impl Delivery {
         Ok(())
     }
 
-    async fn footprints(&self, records: &[Held]) -> Result<Vec<Box<[u32]>>, StartError> {
+    async fn footprints(&self, records: &[Held]) -> Result<Vec<Box<[u32]>>, Fault> {
         let (shared, rules) = (&self.context.shared, self.context.rules.clone());
         let decoded: u64 = records.iter().map(|(_, meta)| u64::from(meta.decoded_bytes)).sum();
         let reads_bodies = rules.as_ref().is_some_and(|rules| rules.pipeline.edits());
