@@ -315,13 +315,17 @@ pub(crate) struct Fields<'a> {
 impl<'a> Fields<'a> {
     fn advance(&mut self) -> Result<Option<(Reader<'a>, &'a [u8])>, Malformed> {
         while !self.reader.is_empty() {
-            let start = self.reader.position();
+            let before = self.reader;
             let tag = self.reader.tag()?;
-            if tag.field == self.field && tag.wire == WireType::Len {
-                let content = self.reader.message()?;
-                return Ok(Some((content, self.reader.since(start))));
+            if tag.field != self.field {
+                self.reader.skip(tag)?;
+                continue;
             }
-            self.reader.skip(tag)?;
+            if tag.wire != WireType::Len {
+                return Err(read::wrong_type(before));
+            }
+            let content = self.reader.message()?;
+            return Ok(Some((content, self.reader.since(before.position()))));
         }
         Ok(None)
     }

@@ -216,3 +216,11 @@ proptest! {
         prop_assert!(done.is_err() || read::read(protocol, &bytes).is_ok());
     }
 }
+
+#[test]
+fn a_series_that_is_a_number_is_an_error() {
+    // Found by the property above: field 1 as a varint.
+    let keep = Pipeline::new(Vec::new(), 1);
+    let relabeled = Relabeler::new().relabel(&keep, &Cache::new(1 << 20), Protocol::V1, &[8, 0], &mut Vec::new());
+    assert!(relabeled.is_err());
+}
