@@ -8,6 +8,7 @@ mod fault;
 mod feed;
 mod flight;
 mod form;
+mod health;
 mod hunt;
 mod limiter;
 mod outcome;
@@ -234,7 +235,10 @@ impl Deliveries {
             let is_new = tenant.log.find_cursor(&endpoint.config.name).is_none();
             match open_row(tenant, endpoint, now_ms) {
                 Ok(row) => self.spawn(key, Launch { tenant, endpoint, row, work: Work::Live, is_new }),
-                Err(error) => endpoint.fails(&format!("its cursor cannot be opened: {}", Chain(&error)), None),
+                Err(error) => {
+                    let why = format!("its cursor cannot be opened: {}", Chain(&error));
+                    endpoint.health.fails(&endpoint.config.name, tenant.name.as_str(), &why, None);
+                }
             }
         }
         for cursor in tenant.log.cursors() {
@@ -282,6 +286,7 @@ impl Deliveries {
             shared: Arc::clone(&self.shared),
             endpoint: Arc::clone(endpoint),
             tenant: Arc::clone(tenant),
+            name: delivery_name(&row),
             tenant_id: state.settings.id_of(&tenant.name).to_owned(),
             perhaps_sent: if has_no_past { 0 } else { perhaps_sent(&row) },
             row,
@@ -290,13 +295,14 @@ impl Deliveries {
             work,
             condition: Condition::default(),
         };
-        let (tenant, row) = (Arc::clone(tenant), Arc::clone(&context.row));
+        let (tenant, row, endpoint_) = (Arc::clone(tenant), Arc::clone(&context.row), Arc::clone(endpoint));
         let task = tokio::spawn(async move {
             Delivery::new(context).run().await;
             if let Work::Replay { until, .. } = work
                 && row.low() >= until
             {
                 replay::end(&tenant, &row, ReplayState::Done);
+                endpoint_.health.forget(&delivery_name(&row));
             }
         });
         state.running.insert(key, Running { endpoint: endpoint.config.name.clone(), stop, task });
@@ -364,6 +370,11 @@ fn open_row(tenant: &Tenant, endpoint: &Endpoint, now_ms: i64) -> Result<Row, Cu
     let refuses = endpoint.config.on_full == writegate_config::OnFull::Refuse;
     cursor.set_on_full(refuses.then_some(segment_log::OnFull::Refuse));
     Ok(Row::new(tenant.name.clone(), cursor))
+}
+
+/// What a delivery is called in the log and in its endpoint's health: its tenant, or its tenant and replay.
+fn delivery_name(row: &Row) -> String {
+    row.plan().map_or_else(|| row.tenant.to_string(), |plan| format!("{} (replay {})", row.tenant, plan.id))
 }
 
 /// What was in flight when the delivery ended before lies within a window's length of the cursor.

@@ -372,12 +372,12 @@ fn endpoints(page: &mut Page, app: &App) {
         "1 while the endpoint's configuration is at fault: its data waits, its owner must act.",
     );
     for endpoint in &endpoints {
-        if let Some(code) = endpoint.health().held {
+        for code in endpoint.health.held() {
             page.sample(&[("endpoint", &endpoint.config.name), ("code", code.as_str())], 1);
         }
     }
-    page.family("writegate_endpoint_up", Kind::Gauge, "Whether the last attempt to deliver succeeded.");
+    page.family("writegate_endpoint_up", Kind::Gauge, "Whether the last attempt of each delivery succeeded.");
     for endpoint in &endpoints {
-        page.sample(&[("endpoint", &endpoint.config.name)], u8::from(endpoint.health().error.is_none()));
+        page.sample(&[("endpoint", &endpoint.config.name)], u8::from(endpoint.health.is_up()));
     }
 }

@@ -48,7 +48,7 @@ fn of_tenant(tenant: &Tenant, rates: &Rates) -> TenantStatus {
 fn of_row(app: &App, rates: &Rates, row: &Row, endpoints: &[Arc<Endpoint>], kept: &Totals) -> EndpointStatus {
     let balance = row.balance();
     let endpoint = endpoints.iter().find(|endpoint| endpoint.config.name == row.endpoint);
-    let health = endpoint.map(|endpoint| endpoint.health()).unwrap_or_default();
+    let health = endpoint.map(|endpoint| endpoint.health.of(row.tenant.as_str())).unwrap_or_default();
     let delivered = balance.books.delivered.samples;
     let age = app.oldest_unsent_age(row).map_or(0.0, |age| age.as_secs_f64());
     EndpointStatus {

@@ -26,7 +26,7 @@ pub(super) async fn attempt(context: &Context, payload: &Payload, attempt: u32, 
     endpoint.stats.answered(answer.status, now - sent);
     endpoint.limiter.learn(load(&answer.outcome), sent, now);
     if matches!(answer.outcome, Outcome::Delivered { .. }) {
-        endpoint.works();
+        context.works();
         context.condition.succeeded(now);
     }
     answer

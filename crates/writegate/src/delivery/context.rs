@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use http::StatusCode;
 use remote_write::Protocol;
 use segment_log::Position;
 use tokio::sync::{MutexGuard as Probing, Notify};
@@ -28,6 +29,8 @@ pub(super) struct Context {
     pub(super) shared: Arc<Shared>,
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) tenant: Arc<Tenant>,
+    /// What the delivery is called in the log: its tenant, or its tenant and replay.
+    pub(super) name: String,
     /// What the endpoint is told.
     pub(super) tenant_id: String,
     pub(super) row: Arc<Row>,
@@ -54,6 +57,21 @@ pub(super) enum Work {
 }
 
 impl Context {
+    /// The endpoint took something.
+    pub(super) fn works(&self) {
+        self.endpoint.health.works(&self.endpoint.config.name, &self.name);
+    }
+
+    /// An attempt failed, or something on the way to one.
+    pub(super) fn fails(&self, error: &str, held: Option<StatusCode>) {
+        self.endpoint.health.fails(&self.endpoint.config.name, &self.name, error, held);
+    }
+
+    /// The endpoint refused data for good.
+    pub(super) fn refuses_data(&self, words: &str) {
+        self.endpoint.health.refuses(&self.endpoint.config.name, &self.name, words);
+    }
+
     pub(super) fn is_replay(&self) -> bool {
         self.work != Work::Live
     }

@@ -10,6 +10,7 @@ use remote_write::translate::Form;
 use remote_write::{Compression, Counts, Protocol};
 use writegate_config::{CompressionChoice, ProtocolChoice};
 
+use super::health::Healths;
 use super::form::{BatchLimits, Payload, Target, points};
 use super::limiter::{self, Limiter};
 use super::rules::Rules;
@@ -30,7 +31,7 @@ pub(crate) struct Endpoint {
     pub(super) limiter: Limiter,
     learned: Mutex<Option<Learned>>,
     learned_limits: Mutex<Option<(BatchLimits, Instant)>>,
-    health: Mutex<Health>,
+    pub(crate) health: Healths,
     pub(crate) stats: Arc<EndpointStats>,
 }
 
@@ -39,41 +40,6 @@ pub(crate) struct Endpoint {
 struct Learned {
     only: Protocol,
     at: Instant,
-}
-
-/// What an operator wants to know first.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Health {
-    /// The last failure, if nothing was delivered since.
-    pub(crate) error: Option<String>,
-    /// The status that holds this endpoint, if its configuration is at fault.
-    pub(crate) held: Option<StatusCode>,
-    /// What it said when it last refused data for good.
-    pub(crate) refusal: Option<String>,
-    failures: Throttle,
-    recoveries: Throttle,
-    refusals: Throttle,
-}
-
-/// Lets one log line a minute through, and counts the others.
-#[derive(Clone, Copy, Debug, Default)]
-struct Throttle {
-    logged: Option<Instant>,
-    unlogged: u64,
-}
-
-impl Throttle {
-    const EVERY: Duration = Duration::from_secs(60);
-
-    /// How many were kept back since the last one; `None`: so is this one.
-    fn pass(&mut self) -> Option<u64> {
-        if self.logged.is_some_and(|logged| logged.elapsed() < Self::EVERY) {
-            self.unlogged += 1;
-            return None;
-        }
-        self.logged = Some(Instant::now());
-        Some(std::mem::take(&mut self.unlogged))
-    }
 }
 
 /// Counted since the start of the process; the names follow Prometheus' own `prometheus_remote_storage_*`.
@@ -145,7 +111,7 @@ impl Endpoint {
             limiter: Limiter::new(),
             learned: Mutex::new(None),
             learned_limits: Mutex::new(None),
-            health: Mutex::default(),
+            health: Healths::default(),
             stats: Arc::default(),
         }
     }
@@ -251,40 +217,6 @@ impl Endpoint {
     fn learned_protocol(&self) -> Option<Learned> {
         let learned = *lock(&self.learned);
         learned.filter(|learned| learned.at.elapsed() < LEARNED_FOR)
-    }
-
-    pub(crate) fn health(&self) -> Health {
-        lock(&self.health).clone()
-    }
-
-    pub(super) fn works(&self) {
-        let mut health = lock(&self.health);
-        if health.error.take().is_none() {
-            return;
-        }
-        health.held = None;
-        if let Some(more) = health.recoveries.pass() {
-            tracing::info!(endpoint = self.config.name, more, "the endpoint takes data again");
-        }
-    }
-
-    /// Remembers a failure. The log gets the first, then one line a minute with how many it stands for.
-    pub(super) fn fails(&self, error: &str, held: Option<StatusCode>) {
-        let mut health = lock(&self.health);
-        health.error = Some(error.to_owned());
-        health.held = held;
-        if let Some(more) = health.failures.pass() {
-            tracing::warn!(endpoint = self.config.name, more, "the endpoint fails, its data waits in the log: {error}");
-        }
-    }
-
-    /// Remembers that data was refused for good, likewise.
-    pub(super) fn refuses_data(&self, words: &str) {
-        let mut health = lock(&self.health);
-        health.refusal = Some(words.to_owned());
-        if let Some(more) = health.refusals.pass() {
-            tracing::warn!(endpoint = self.config.name, more, "the endpoint refuses data for good: {words}");
-        }
     }
 }
 

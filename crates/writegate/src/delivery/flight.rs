@@ -108,7 +108,7 @@ impl Flight {
                 Ok(Halt::Stop) => return self.positions,
                 Ok(Halt::Pause(pause)) => pause,
                 Err(fault) => {
-                    context.endpoint.fails(&Chain(&fault).to_string(), None);
+                    context.fails(&Chain(&fault).to_string(), None);
                     self.hold.pause(None)
                 }
             };
@@ -241,7 +241,7 @@ impl Flight {
             }
             (Outcome::Refused { refusal, nothing_stored }, Some(hunt)) => {
                 context.condition.answered();
-                context.endpoint.refuses_data(&text);
+                context.refuses_data(&text);
                 let refused = Refused { refusal, nothing_stored, words: &text };
                 let given_up = hunt.refused(&refused, tells_records_only(&context, refusal), &occasion)?;
                 if given_up.is_some() {
@@ -256,13 +256,13 @@ impl Flight {
                 if hunt.too_large(&text, &occasion)? {
                     context.endpoint.takes_at_most(half(payload.counts), payload.decoded_bytes / 2);
                 } else {
-                    context.endpoint.refuses_data(&text);
+                    context.refuses_data(&text);
                     context.endpoint.stats.failed.add(payload.counts);
                 }
             }
             (Outcome::OtherProtocol, _) if context.endpoint.refuses(payload.protocol) => {}
             (Outcome::Retry { trouble, after }, hunt) => {
-                context.endpoint.fails(&text, None);
+                context.fails(&text, None);
                 context.condition.failed(false);
                 self.ambiguous |= trouble.is_ambiguous();
                 let broken = match (trouble, hunt) {
@@ -283,6 +283,7 @@ impl Flight {
                     Broken::Wait => return Ok(Some(self.wait(after))),
                     Broken::Down => {
                         self.broken = None;
+                        self.hunt.take_if(|hunt| hunt.is_untouched());
                         return Ok(Some(self.wait(after)));
                     }
                     Broken::Search => return Ok(None),
@@ -290,7 +291,7 @@ impl Flight {
                 }
             }
             (Outcome::Hold | Outcome::OtherProtocol, _) => {
-                context.endpoint.fails(&text, answer.status);
+                context.fails(&text, answer.status);
                 context.condition.failed(true);
                 self.attempt += 1;
                 return Ok(Some(Halt::Pause(self.hold.pause(None))));

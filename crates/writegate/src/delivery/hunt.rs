@@ -26,6 +26,8 @@ pub(super) struct Hunt {
     /// The first piece and the first record that `pieces` has: those before are settled.
     base: (usize, usize),
     search: Search,
+    /// How many pieces there were at first.
+    all: usize,
     records: Vec<RecordBook>,
     /// Of `records`, settled.
     settled: usize,
@@ -112,6 +114,7 @@ impl Hunt {
         let starts = starts(&pieces, records.len());
         Self {
             search: Search::new(starts, plan(&pieces, limits)),
+            all: pieces.len(),
             records,
             target,
             pieces: Some(pieces),
@@ -132,6 +135,11 @@ impl Hunt {
 
     pub(super) const fn is_waiting(&self) -> bool {
         self.pieces.is_none()
+    }
+
+    /// Whether nothing came of it so far: then the batch may as well go as a whole again, which costs less.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.settled == 0 && self.given_up == 0 && self.cuts.is_empty() && self.search.is_one_run(0..self.all)
     }
 
     /// Lets go of what can be read again.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use segment_log::{Cursor, CursorError, ReadError, SettleError, Start};
 
 use super::context::Work;
-use super::{Deliveries, Key, Launch};
+use super::{Deliveries, Key, Launch, delivery_name};
 use crate::chain::Chain;
 use crate::ledger::{ReplayPlan, ReplayState, Row};
 use crate::record;
@@ -148,6 +148,9 @@ impl Deliveries {
         let tenant = self.tenants.list().into_iter().find(|tenant| tenant.name == row.tenant);
         let is_running = row.plan().is_some_and(|plan| plan.state == ReplayState::Running);
         if let Some(tenant) = tenant.filter(|_| is_running) {
+            if let Some(endpoint) = self.endpoints().iter().find(|endpoint| endpoint.config.name == row.endpoint) {
+                endpoint.health.forget(&delivery_name(&row));
+            }
             end(&tenant, &row, ReplayState::Cancelled);
         }
         true

@@ -52,6 +52,11 @@ impl Search {
         self.runs.last().map(|run| run.pieces.clone())
     }
 
+    /// Whether just this is left, in one run.
+    pub(super) fn is_one_run(&self, pieces: Range<usize>) -> bool {
+        matches!(self.runs.as_slice(), [only] if only.pieces == pieces)
+    }
+
     /// Everything before this piece is dealt with.
     pub(super) fn done_until(&self) -> usize {
         self.runs.iter().map(|run| run.pieces.start).min().unwrap_or(usize::MAX)

@@ -46,7 +46,7 @@ async fn keep(context: &Context, letters: &Arc<Vec<Letter>>) -> Result<(), Strin
 
 async fn retry(context: &Context, why: &str, turn: &mut Option<Turn>) -> bool {
     drop(turn.take());
-    context.endpoint.fails(why, None);
+    context.fails(why, None);
     tokio::select! {
         () = context.stop.cancelled() => false,
         () = tokio::time::sleep(HOLD.0) => true,

@@ -82,14 +82,14 @@ impl Delivery {
                 Some(landed) = self.flights.join_next() => match landed {
                     Ok(positions) => self.land(positions),
                     Err(error) => {
-                        context.endpoint.fails(&format!("a batch ended badly: {error}"), None);
+                        context.fails(&format!("a batch ended badly: {error}"), None);
                         self.start_over().await;
                     }
                 },
                 turn = turn_of(&mut waiting) => {
                     waiting = None;
                     if let Err(error) = self.start(turn).await {
-                        context.endpoint.fails(&Chain(&error).to_string(), None);
+                        context.fails(&Chain(&error).to_string(), None);
                         self.forget_waiting();
                         self.pace.not_before(Instant::now() + HOLD.0);
                     }
