@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use crate::check::series_hash;
 use crate::encode::V2Encoder;
 use crate::model::Label;
 use crate::series_text;
@@ -103,13 +104,21 @@ impl Pieces {
 
     /// The series of a piece as `name{label="value"}`; empty for families.
     pub fn describe(&self, piece: usize) -> String {
-        let Some((request, field)) = self.request_and_field(piece) else { return String::new() };
+        self.with_labels(piece, series_text::describe).unwrap_or_default()
+    }
+
+    /// The hash of a piece's series as footprints have it; `None` for families.
+    pub fn hash(&self, piece: usize) -> Option<u32> {
+        self.with_labels(piece, series_hash)
+    }
+
+    fn with_labels<T>(&self, piece: usize, use_labels: impl FnOnce(&[Label<'_>]) -> T) -> Option<T> {
+        let (request, field) = self.request_and_field(piece)?;
         let mut parts = SeriesParts::default();
-        let resolved = Source::new(self.protocol, request).and_then(|source| {
-            source.take_apart(content(request, field), &mut parts)?;
-            source.resolve(&mut parts)
-        });
-        if resolved.is_ok() { series_text::describe(&parts.labels) } else { String::new() }
+        let source = Source::new(self.protocol, request).ok()?;
+        source.take_apart(content(request, field), &mut parts).ok()?;
+        source.resolve(&mut parts).ok()?;
+        Some(use_labels(&parts.labels))
     }
 
     fn request_and_field(&self, piece: usize) -> Option<(&[u8], Field)> {

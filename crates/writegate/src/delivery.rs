@@ -12,6 +12,7 @@ mod health;
 mod hunt;
 mod limiter;
 mod outcome;
+mod poison;
 mod replay;
 mod retry;
 mod rules;
@@ -302,7 +303,7 @@ impl Deliveries {
                 && row.low() >= until
             {
                 replay::end(&tenant, &row, ReplayState::Done);
-                endpoint_.health.forget(&delivery_name(&row));
+                endpoint_.health.ended(&delivery_name(&row));
             }
         });
         state.running.insert(key, Running { endpoint: endpoint.config.name.clone(), stop, task });

@@ -1,8 +1,9 @@
 //! What the batches of one delivery share: whose data goes where, how the endpoint has been answering, and who may ask
 //! it next while it fails.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use remote_write::Protocol;
@@ -12,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::endpoint::Endpoint;
-use super::form::Target;
+use super::form::{Held, Target};
+use super::hunt::Occasion;
 use super::limiter::Priority;
 use super::rules::Rules;
 use crate::clock::now_ms;
@@ -21,6 +23,12 @@ use crate::tenant::Tenant;
 
 /// After so many failures in a row nothing new is started, and one batch at a time is tried.
 const FAILING: u32 = 3;
+/// Batches that may be open while 5xx answers may be about the data of some.
+const BESIDE_BROKEN: usize = 4;
+/// For how long a series that broke the endpoint is looked for first.
+const POISON_KNOWN_FOR: Duration = Duration::from_secs(3600);
+/// How many of them are remembered.
+const MOST_POISONS: usize = 1024;
 /// After so many refused series in a row, for the same reason, whole records are given up.
 const REFUSES_EVERYTHING: u32 = 32;
 
@@ -87,6 +95,25 @@ impl Context {
         if self.is_replay() { Priority::Background } else { Priority::Live }
     }
 
+    /// Whose batches these are, and when.
+    pub(super) fn occasion(&self) -> Occasion<'_> {
+        Occasion {
+            tenant: self.tenant.name.as_str(),
+            endpoint: &self.endpoint.config.name,
+            is_replay: self.is_replay(),
+            now_ms: now_ms(),
+        }
+    }
+
+    /// Whether a series in these records broke the endpoint lately.
+    pub(super) fn has_known_poison(&self, records: &[Held]) -> bool {
+        self.condition.knows_poison()
+            && records.iter().any(|held| {
+                let footprint = self.shared.former.footprint(held, self.rules.as_deref());
+                footprint.is_ok_and(|hashes| hashes.iter().any(|hash| self.condition.is_poison(*hash)))
+            })
+    }
+
     /// The form in which the endpoint gets what came in `protocol`, at this moment.
     pub(super) fn target(&self, protocol: Protocol) -> Target {
         let left_out = [Fate::Dropped(Dropped::Untranslatable), Fate::Expired];
@@ -97,6 +124,17 @@ impl Context {
     }
 }
 
+/// How an attempt failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// No answer, 429, 503: others would fare no better.
+    Unreachable,
+    /// Another 5xx: it may be about the data.
+    Broken,
+    /// Nor will the next ones do better, until somebody changes something.
+    Held,
+}
+
 /// How the endpoint has been answering this delivery.
 #[derive(Debug, Default)]
 pub(super) struct Condition {
@@ -104,11 +142,14 @@ pub(super) struct Condition {
     /// Called when it begins to fail, and when it works again.
     changed: Notify,
     probe: tokio::sync::Mutex<()>,
+    /// Series that broke the endpoint, and when.
+    poisons: Mutex<HashMap<u32, Instant>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     failures: u32,
+    last: Option<Failure>,
     succeeded: Option<Instant>,
     /// Series refused in a row for one reason.
     refused: Option<(Refusal, u32)>,
@@ -131,11 +172,12 @@ impl Condition {
         }
     }
 
-    /// An attempt led to nothing. `held`: nor will the next ones, until somebody changes something.
-    pub(super) fn failed(&self, held: bool) {
+    /// An attempt led to nothing.
+    pub(super) fn failed(&self, failure: Failure) {
         let mut state = self.lock();
         let before = state.failures;
-        state.failures = if held { before.max(FAILING) } else { before.saturating_add(1) };
+        state.failures = if failure == Failure::Held { before.max(FAILING) } else { before.saturating_add(1) };
+        state.last = Some(failure);
         let begins = before < FAILING && state.failures >= FAILING;
         drop(state);
         if begins {
@@ -145,6 +187,36 @@ impl Condition {
 
     pub(super) fn is_failing(&self) -> bool {
         self.lock().failures >= FAILING
+    }
+
+    /// How many batches may be open: while nothing is taken one is enough to see when that changes, a few where it may be
+    /// about the data of one.
+    pub(super) fn most_open(&self) -> usize {
+        let state = self.lock();
+        match state.last {
+            _ if state.failures < FAILING => usize::MAX,
+            Some(Failure::Broken) => BESIDE_BROKEN,
+            Some(Failure::Unreachable | Failure::Held) | None => 1,
+        }
+    }
+
+    /// Remembers a series that breaks the endpoint, by its hash.
+    pub(super) fn remember_poison(&self, hash: u32) {
+        let mut poisons = self.poisons.lock().unwrap_or_else(PoisonError::into_inner);
+        poisons.retain(|_, since| since.elapsed() < POISON_KNOWN_FOR);
+        if poisons.len() < MOST_POISONS {
+            poisons.insert(hash, Instant::now());
+        }
+    }
+
+    /// Whether a series broke the endpoint lately.
+    pub(super) fn is_poison(&self, hash: u32) -> bool {
+        let poisons = self.poisons.lock().unwrap_or_else(PoisonError::into_inner);
+        poisons.get(&hash).is_some_and(|since| since.elapsed() < POISON_KNOWN_FOR)
+    }
+
+    fn knows_poison(&self) -> bool {
+        !self.poisons.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Whether it took something since then.
@@ -194,16 +266,19 @@ mod tests {
     #[test]
     fn three_failures_in_a_row_or_one_that_holds_are_failing_until_a_success() {
         let (condition, now) = (Condition::default(), Instant::now());
-        condition.failed(false);
-        condition.failed(false);
+        let fail = |times| (0..times).for_each(|_| condition.failed(Failure::Unreachable));
+        fail(2);
         condition.succeeded(now);
-        condition.failed(false);
-        condition.failed(false);
+        fail(2);
         assert!(!condition.is_failing());
-        condition.failed(false);
+        assert_eq!(condition.most_open(), usize::MAX);
+        fail(1);
         assert!(condition.is_failing());
+        assert_eq!(condition.most_open(), 1);
+        condition.failed(Failure::Broken);
+        assert_eq!(condition.most_open(), BESIDE_BROKEN);
         condition.succeeded(now);
-        condition.failed(true);
+        condition.failed(Failure::Held);
         assert!(condition.is_failing() && condition.succeeded_since(now));
     }
 

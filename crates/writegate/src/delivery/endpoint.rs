@@ -10,15 +10,20 @@ use remote_write::translate::Form;
 use remote_write::{Compression, Counts, Protocol};
 use writegate_config::{CompressionChoice, ProtocolChoice};
 
-use super::health::Healths;
 use super::form::{BatchLimits, Payload, Target, points};
+use super::health::Healths;
 use super::limiter::{self, Limiter};
 use super::rules::Rules;
 use super::send::Client;
 use crate::counters::{BATCH_SECONDS, CountsCounter, Histogram};
 
-/// For how long an endpoint's refusal of a protocol or of a size is remembered.
+/// For how long an endpoint's refusal of a protocol is remembered.
 const LEARNED_FOR: Duration = Duration::from_secs(3600);
+/// And of a size: a limit may be raised, or have been a misunderstanding, and small requests cost more.
+const SIZE_LEARNED_FOR: Duration = Duration::from_secs(600);
+/// No endpoint is believed to refuse less than this for its size alone.
+const LEAST_SAMPLES: u64 = 100;
+const LEAST_BYTES: u64 = 64 * 1024;
 
 /// Receivers refuse more than 32 MiB decompressed; half of that leaves room for translation.
 const MAX_DECODED_BYTES: u64 = 16 * 1024 * 1024;
@@ -139,25 +144,36 @@ impl Endpoint {
         let samples = u64::from(self.config.queue.max_samples_per_send);
         let configured = BatchLimits { samples, decoded_bytes: MAX_DECODED_BYTES };
         let learned = *lock(&self.learned_limits);
-        let Some((learned, _)) = learned.filter(|(_, at)| at.elapsed() < LEARNED_FOR) else { return configured };
+        let Some((learned, _)) = learned.filter(|(_, at)| at.elapsed() < SIZE_LEARNED_FOR) else { return configured };
         BatchLimits {
             samples: configured.samples.min(learned.samples),
             decoded_bytes: configured.decoded_bytes.min(learned.decoded_bytes),
         }
     }
 
-    /// Learns that larger requests are refused.
-    pub(super) fn takes_at_most(&self, counts: Counts, decoded_bytes: u64) {
+    /// Learns that requests larger than this are refused, from one that was. What is small anyway teaches nothing: it was
+    /// refused for something else. Nor do metadata say how many samples are too many.
+    pub(super) fn takes_at_most(&self, refused: &Payload, counts: Counts, decoded_bytes: u64) {
         let known = self.limits();
-        let limits = BatchLimits {
-            samples: points(counts).clamp(1, known.samples),
-            decoded_bytes: decoded_bytes.clamp(1, known.decoded_bytes),
+        let samples = if refused.families == 0 && points(refused.counts) > LEAST_SAMPLES {
+            points(counts).max(LEAST_SAMPLES).min(known.samples)
+        } else {
+            known.samples
         };
+        let decoded_bytes = if refused.decoded_bytes > LEAST_BYTES {
+            decoded_bytes.max(LEAST_BYTES).min(known.decoded_bytes)
+        } else {
+            known.decoded_bytes
+        };
+        let limits = BatchLimits { samples, decoded_bytes };
+        if limits == known {
+            return;
+        }
         tracing::info!(
             endpoint = self.config.name,
-            samples = limits.samples,
-            bytes = limits.decoded_bytes,
-            "the endpoint refuses larger requests; sending smaller ones"
+            samples,
+            bytes = decoded_bytes,
+            "the endpoint refuses larger requests; sending smaller ones for ten minutes"
         );
         *lock(&self.learned_limits) = Some((limits, Instant::now()));
     }

@@ -11,17 +11,17 @@ use segment_log::Position;
 
 use super::attempt::attempt;
 use super::backoff::Backoff;
-use super::context::Context;
+use super::context::{Context, Failure};
 use super::fault::Fault;
 use super::feed::read_again;
 use super::form::{BatchLimits, Held, INLINE_DECODED_BYTES, Payload, Prepared, Target, first_series};
-use super::hunt::{Broken, Hunt, Occasion, RecordBook, Refused, take};
+use super::hunt::{Hunt, RecordBook, Refused, take};
 use super::limiter::Turn;
 use super::outcome::{Outcome, Trouble};
+use super::poison::Ended;
 use super::send::Answer;
 use super::settle::{HOLD, settle};
 use crate::chain::Chain;
-use crate::clock::now_ms;
 use crate::ledger::{Dropped, Fate, Refusal, Settled};
 use crate::record;
 
@@ -30,22 +30,31 @@ const POISON_ANSWERS: u32 = 10;
 
 /// A batch under way.
 pub(super) struct Flight {
-    context: Arc<Context>,
+    pub(super) context: Arc<Context>,
     /// Of all its records, in log order.
     positions: Vec<Position>,
     protocol: Protocol,
     /// The highest timestamp in it, in milliseconds since 1970.
     highest_ms: Option<i64>,
     /// `None` while it is sent as a whole.
-    hunt: Option<Box<Hunt>>,
+    pub(super) hunt: Option<Box<Hunt>>,
     /// The endpoint may have got it already.
     ambiguous: bool,
     /// Of the request that is sent next.
     attempt: u32,
-    /// When it was first answered 5xx, and how often it was.
-    broken: Option<(Instant, u32)>,
+    /// 5xx answers to it.
+    broken: Option<Breaking>,
     backoff: Backoff,
     hold: Backoff,
+}
+
+/// 5xx answers to one request.
+#[derive(Clone, Copy)]
+struct Breaking {
+    since: Instant,
+    answers: u32,
+    /// It has a series that broke the endpoint lately: there is no need to wonder for long.
+    known: bool,
 }
 
 /// Why a batch sends nothing for now.
@@ -168,7 +177,7 @@ impl Flight {
             Outcome::Delivered { not_written } => return Ok(self.land(records, &prepared, not_written, turn).await),
             // From here on it is looked at in parts, and this answer is the first that is about one.
             Outcome::Refused { .. } | Outcome::TooLarge => self.start_hunt(records, target, limits).await?,
-            Outcome::Retry { trouble: Trouble::Broken { .. }, .. } if self.breaks_again() => {
+            Outcome::Retry { trouble: Trouble::Broken { .. }, .. } if self.breaks_again(records) => {
                 self.start_hunt(records, target, limits).await?;
             }
             Outcome::Retry { .. } | Outcome::Hold | Outcome::OtherProtocol => {}
@@ -206,7 +215,7 @@ impl Flight {
         let Some(payload) = payload else { return Ok(self.settle_hunted(turn).await.or(Some(Halt::Landed))) };
         let answer = attempt(&self.context, &payload, self.attempt, turn).await;
         if matches!(answer.outcome, Outcome::Retry { trouble: Trouble::Broken { .. }, .. }) {
-            self.breaks_again();
+            self.breaks_again(records);
         }
         self.judge(&payload, answer, turn).await
     }
@@ -227,16 +236,11 @@ impl Flight {
     ) -> Result<Option<Halt>, Fault> {
         let context = Arc::clone(&self.context);
         let text = answer.text();
-        let occasion = Occasion {
-            tenant: context.tenant.name.as_str(),
-            endpoint: &context.endpoint.config.name,
-            is_replay: context.is_replay(),
-            now_ms: now_ms(),
-        };
+        let occasion = context.occasion();
         match (answer.outcome, &mut self.hunt) {
             (Outcome::Delivered { not_written }, Some(hunt)) => {
                 if hunt.taken(not_written) {
-                    context.endpoint.takes_at_most(payload.counts, payload.decoded_bytes);
+                    context.endpoint.takes_at_most(payload, payload.counts, payload.decoded_bytes);
                 }
             }
             (Outcome::Refused { refusal, nothing_stored }, Some(hunt)) => {
@@ -254,7 +258,7 @@ impl Flight {
             (Outcome::TooLarge, Some(hunt)) => {
                 context.condition.answered();
                 if hunt.too_large(&text, &occasion)? {
-                    context.endpoint.takes_at_most(half(payload.counts), payload.decoded_bytes / 2);
+                    context.endpoint.takes_at_most(payload, half(payload.counts), payload.decoded_bytes / 2);
                 } else {
                     context.refuses_data(&text);
                     context.endpoint.stats.failed.add(payload.counts);
@@ -263,36 +267,36 @@ impl Flight {
             (Outcome::OtherProtocol, _) if context.endpoint.refuses(payload.protocol) => {}
             (Outcome::Retry { trouble, after }, hunt) => {
                 context.fails(&text, None);
-                context.condition.failed(false);
+                context.condition.failed(if trouble == (Trouble::Broken { overloaded: false }) {
+                    Failure::Broken
+                } else {
+                    Failure::Unreachable
+                });
                 self.ambiguous |= trouble.is_ambiguous();
-                let broken = match (trouble, hunt) {
-                    (Trouble::Broken { .. }, Some(hunt)) => {
-                        let (since, answers) = self.broken.unwrap_or_else(|| (Instant::now(), 0));
-                        let again_and_again =
-                            answers >= POISON_ANSWERS && since.elapsed() >= context.shared.patience.poison;
-                        let works = context.condition.succeeded_since(since);
-                        hunt.broken(again_and_again, works, &text, &occasion)?
-                    }
-                    (_, Some(hunt)) if trouble.is_ambiguous() => {
-                        hunt.note_ambiguity();
-                        Broken::Wait
-                    }
-                    _ => Broken::Wait,
-                };
-                match broken {
-                    Broken::Wait => return Ok(Some(self.wait(after))),
-                    Broken::Down => {
+                if let Some(hunt) = hunt.as_mut().filter(|_| trouble.is_ambiguous()) {
+                    hunt.note_ambiguity();
+                }
+                let is_broken = matches!(trouble, Trouble::Broken { .. });
+                if !is_broken || self.hunt.is_none() || !self.is_suspicious() {
+                    return Ok(Some(self.wait(after)));
+                }
+                match self.find_poison(text, turn).await? {
+                    Ended::Found => {}
+                    Ended::Down => {
                         self.broken = None;
                         self.hunt.take_if(|hunt| hunt.is_untouched());
-                        return Ok(Some(self.wait(after)));
+                        let halt = self.settle_hunted(turn).await;
+                        return Ok(Some(halt.unwrap_or_else(|| self.wait(after))));
                     }
-                    Broken::Search => return Ok(None),
-                    Broken::GaveUp => context.endpoint.stats.failed.add(payload.counts),
+                    Ended::Answered(payload, answer) => {
+                        self.broken = None;
+                        return Box::pin(self.judge(&payload, answer, turn)).await;
+                    }
                 }
             }
             (Outcome::Hold | Outcome::OtherProtocol, _) => {
                 context.fails(&text, answer.status);
-                context.condition.failed(true);
+                context.condition.failed(Failure::Held);
                 self.attempt += 1;
                 return Ok(Some(Halt::Pause(self.hold.pause(None))));
             }
@@ -311,10 +315,21 @@ impl Flight {
     }
 
     /// Counts a 5xx answer. True if it is time to wonder about the data.
-    fn breaks_again(&mut self) -> bool {
-        let (since, answers) = self.broken.get_or_insert_with(|| (Instant::now(), 0));
-        *answers += 1;
-        *answers >= POISON_ANSWERS && since.elapsed() >= self.context.shared.patience.poison
+    fn breaks_again(&mut self, records: &[Held]) -> bool {
+        let context = &self.context;
+        let breaking = self.broken.get_or_insert_with(|| Breaking {
+            since: Instant::now(),
+            answers: 0,
+            known: context.has_known_poison(records),
+        });
+        breaking.answers += 1;
+        self.is_suspicious()
+    }
+
+    fn is_suspicious(&self) -> bool {
+        self.broken.is_some_and(|Breaking { since, answers, known }| {
+            known || (answers >= POISON_ANSWERS && since.elapsed() >= self.context.shared.patience.poison)
+        })
     }
 
     /// Settles a batch that went as a whole.

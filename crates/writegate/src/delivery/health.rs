@@ -67,12 +67,7 @@ impl Healths {
         let health = state.deliveries.entry(delivery.to_owned()).or_default();
         (health.error, health.held) = (Some(error.to_owned()), held);
         if let Some(more) = state.failures.pass() {
-            tracing::warn!(
-                endpoint,
-                tenant = delivery,
-                more,
-                "the endpoint fails, the data waits in the log: {error}"
-            );
+            tracing::warn!(endpoint, tenant = delivery, more, "the endpoint fails, the data waits in the log: {error}");
         }
     }
 
@@ -90,9 +85,11 @@ impl Healths {
         }
     }
 
-    /// The delivery has ended, and will not recover.
-    pub(super) fn forget(&self, delivery: &str) {
-        self.lock().deliveries.remove(delivery);
+    /// The delivery has ended: nothing fails any more.
+    pub(super) fn ended(&self, delivery: &str) {
+        if let Some(health) = self.lock().deliveries.get_mut(delivery) {
+            (health.error, health.held) = (None, None);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -144,7 +141,8 @@ mod tests {
         healths.refuses("e", "blue", "400: bad label");
         assert!(healths.is_up());
         assert_eq!(healths.of("blue").refusal.as_deref(), Some("400: bad label"));
-        healths.forget("blue");
-        assert_eq!(healths.of("blue"), Health::default());
+        healths.fails("e", "blue", "503", None);
+        healths.ended("blue");
+        assert!(healths.is_up() && healths.of("blue").refusal.is_some());
     }
 }

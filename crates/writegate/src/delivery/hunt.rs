@@ -38,7 +38,6 @@ pub(super) struct Hunt {
     given_up: u32,
     /// Whether some of the batch may have been stored before it was refused, and what the refusal said.
     before: Before,
-    doubt: Doubt,
 }
 
 /// A record of the batch, and what is booked of it so far.
@@ -58,37 +57,12 @@ struct Before {
     partly_stored: Option<bool>,
 }
 
-/// Whether the run that is sent next is believed to be what the endpoint breaks on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Doubt {
-    None,
-    /// The run is the first half of one that was answered 5xx again and again.
-    FirstHalf,
-    /// The first half was answered 5xx too; the run is the other one.
-    OtherHalf,
-    /// The endpoint took the other half: this one is it.
-    Sure,
-}
-
 /// How the endpoint refused.
 pub(super) struct Refused<'r> {
     pub(super) refusal: Refusal,
     /// The endpoint says that it stored nothing.
     pub(super) nothing_stored: bool,
     pub(super) words: &'r str,
-}
-
-/// What to do after a 5xx answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Broken {
-    /// Wait, and send the same again.
-    Wait,
-    /// Send what is next, to find out what it is about.
-    Search,
-    /// It was found, and given up.
-    GaveUp,
-    /// It is about nothing in the batch: the endpoint is down.
-    Down,
 }
 
 /// After so many given up in one batch only whole records are told apart: no batch takes for ever.
@@ -124,7 +98,6 @@ impl Hunt {
             letters: Vec::new(),
             given_up: 0,
             before: Before { ambiguous, partly_stored: None },
-            doubt: Doubt::None,
         }
     }
 
@@ -193,23 +166,12 @@ impl Hunt {
             self.leave_if_cut_up();
             return false;
         }
-        let mut missing = not_written;
-        for piece in run {
-            let counts = self.counts(&(piece..piece + 1));
-            let missing_here = take(&mut missing, counts);
-            self.book(piece, Fate::Delivered, counts - missing_here);
-            self.book(piece, Fate::Dropped(Dropped::NotWritten), missing_here);
-        }
-        self.doubt = match self.doubt {
-            Doubt::FirstHalf | Doubt::OtherHalf => Doubt::Sure,
-            Doubt::None | Doubt::Sure => Doubt::None,
-        };
+        self.book_taken(run, not_written);
         self.search.taken()
     }
 
     /// The endpoint does not take that much at once. False: it is a single data point, which is then given up.
     pub(super) fn too_large(&mut self, words: &str, occasion: &Occasion<'_>) -> Result<bool, Malformed> {
-        self.doubt = Doubt::None;
         if self.cuts.is_empty() {
             if self.search.halve() {
                 return Ok(true);
@@ -237,7 +199,6 @@ impl Hunt {
         whole_records: bool,
         occasion: &Occasion<'_>,
     ) -> Result<Option<Fate>, Malformed> {
-        self.doubt = Doubt::None;
         let whole_records = whole_records || self.given_up >= MOST_GIVEN_UP;
         let is_cut =
             self.cuts.is_empty() && if whole_records { self.search.halve_records() } else { self.search.halve() };
@@ -250,39 +211,48 @@ impl Hunt {
         self.give_up(refused, occasion).map(Some)
     }
 
-    /// The endpoint answered 5xx. `again_and_again`: often enough to wonder about the data. `works`: meanwhile it took something
-    /// else of this tenant.
-    pub(super) fn broken(
-        &mut self,
-        again_and_again: bool,
-        works: bool,
-        words: &str,
-        occasion: &Occasion<'_>,
-    ) -> Result<Broken, Malformed> {
-        self.before.ambiguous = true;
-        let doubt = self.doubt;
-        match doubt {
-            Doubt::None if !again_and_again => return Ok(Broken::Wait),
-            Doubt::None | Doubt::Sure if self.cuts.is_empty() && self.search.halve() => self.doubt = Doubt::FirstHalf,
-            Doubt::None if !works => return Ok(Broken::Wait),
-            Doubt::None | Doubt::Sure => {
-                self.doubt = Doubt::None;
-                let refused = Refused { refusal: Refusal::Poison, nothing_stored: false, words };
-                self.give_up(&refused, occasion)?;
-                return Ok(Broken::GaveUp);
-            }
-            Doubt::FirstHalf => {
-                self.doubt = if self.search.try_other_half() { Doubt::OtherHalf } else { Doubt::None };
-            }
-            Doubt::OtherHalf if works => self.doubt = Doubt::Sure,
-            Doubt::OtherHalf => {
-                // Both halves fail, and nothing shows that anything would be taken.
-                self.search.rejoin();
-                self.doubt = Doubt::None;
-                return Ok(Broken::Down);
-            }
+    /// The run that is sent next, taken out: its caller deals with it. `None` while a series is cut.
+    pub(super) fn take_run(&mut self) -> Option<Range<usize>> {
+        let run = self.search.next().filter(|_| self.cuts.is_empty())?;
+        self.search.leave();
+        Some(run)
+    }
+
+    /// Puts back what is left of a run that was taken out; the last is sent next.
+    pub(super) fn put_back(&mut self, runs: impl IntoIterator<Item = Range<usize>>) {
+        runs.into_iter().filter(|run| !run.is_empty()).for_each(|run| self.search.push(run));
+    }
+
+    /// A run as a request.
+    pub(super) fn payload(&self, run: Range<usize>) -> Result<Payload, String> {
+        let part = self.join(run).map_err(|error| error.to_string())?;
+        form::payload_of(&part, self.target.form.protocol, self.target.compression)
+    }
+
+    /// The hash of a piece's series, as in footprints.
+    pub(super) fn hash(&self, piece: usize) -> Option<u32> {
+        self.pieces.as_ref()?.hash(piece.checked_sub(self.base.0)?)
+    }
+
+    /// Books a run that was taken.
+    pub(super) fn book_taken(&mut self, run: Range<usize>, mut not_written: Counts) {
+        for piece in run {
+            let counts = self.counts(&(piece..piece + 1));
+            let missing = take(&mut not_written, counts);
+            self.book(piece, Fate::Delivered, counts - missing);
+            self.book(piece, Fate::Dropped(Dropped::NotWritten), missing);
         }
-        Ok(Broken::Search)
+    }
+
+    /// Gives up a run of one piece that was taken out.
+    pub(super) fn give_up_run(
+        &mut self,
+        run: Range<usize>,
+        refused: &Refused<'_>,
+        occasion: &Occasion<'_>,
+    ) -> Result<Fate, Malformed> {
+        self.search.push(run);
+        self.give_up(refused, occasion)
     }
 
     /// The records that are dealt with, to be settled, and their dead letters, to be stored before.

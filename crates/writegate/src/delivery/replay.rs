@@ -149,7 +149,7 @@ impl Deliveries {
         let is_running = row.plan().is_some_and(|plan| plan.state == ReplayState::Running);
         if let Some(tenant) = tenant.filter(|_| is_running) {
             if let Some(endpoint) = self.endpoints().iter().find(|endpoint| endpoint.config.name == row.endpoint) {
-                endpoint.health.forget(&delivery_name(&row));
+                endpoint.health.ended(&delivery_name(&row));
             }
             end(&tenant, &row, ReplayState::Cancelled);
         }

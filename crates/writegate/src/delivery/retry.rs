@@ -11,10 +11,11 @@ use tokio::task::JoinError;
 
 use super::form::{Payload, payload_of};
 use super::limiter::Priority;
-use super::outcome::Outcome;
+use super::outcome::{Outcome, Trouble};
 use super::{Deliveries, Endpoint};
 use crate::clock::now_ms;
 use crate::dead_letters::{MoveError, protocol_of, request_in};
+use crate::ledger::Refusal;
 use crate::record;
 
 /// One call works for about this long; the next one goes on where it stopped.
@@ -147,6 +148,13 @@ impl Deliveries {
         match answer.outcome {
             Outcome::Delivered { not_written } if not_written.is_zero() => {
                 retried.taken += self.leave(vec![id], Leaving::Delivered).await?;
+            }
+            // What it broke on, it may break on again.
+            Outcome::Retry { trouble: Trouble::Broken { .. }, .. }
+                if letter.envelope.reason == Refusal::Poison.as_str() =>
+            {
+                retried.refused += 1;
+                retried.words = Some(answer.text());
             }
             Outcome::Delivered { .. } | Outcome::Refused { .. } | Outcome::TooLarge => {
                 retried.refused += 1;

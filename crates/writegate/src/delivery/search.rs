@@ -116,22 +116,8 @@ impl Search {
         self.runs.pop();
     }
 
-    /// Puts the second half before the first, which shares no series with it: to learn whether anything is taken at all.
-    /// False if the next run is no first half.
-    pub(super) fn try_other_half(&mut self) -> bool {
-        let [.., second, first] = self.runs.as_mut_slice() else { return false };
-        if first.part != Part::First {
-            return false;
-        }
-        first.part = Part::Planned;
-        std::mem::swap(first, second);
-        true
-    }
-
-    /// Makes one run of the halves again, after [`Self::try_other_half`].
-    pub(super) fn rejoin(&mut self) {
-        let (Some(one), Some(other)) = (self.runs.pop(), self.runs.pop()) else { return };
-        let pieces = one.pieces.start.min(other.pieces.start)..one.pieces.end.max(other.pieces.end);
+    /// Adds a run, to be sent next.
+    pub(super) fn push(&mut self, pieces: Range<usize>) {
         self.runs.push(Run { pieces, part: Part::Planned });
     }
 }
@@ -221,17 +207,15 @@ mod tests {
     }
 
     #[test]
-    fn the_other_half_can_be_tried_first_and_both_be_put_together_again() {
+    fn what_was_taken_out_and_put_back_counts_as_not_dealt_with() {
         let mut search = whole(vec![0], 8);
-        assert!(!search.try_other_half());
-        search.halve();
-        assert!(search.try_other_half());
-        assert_eq!((search.next(), search.done_until()), (Some(4..8), 0));
-        search.rejoin();
-        assert_eq!(search.next(), Some(0..8));
-        search.halve();
-        search.try_other_half();
-        search.taken();
-        assert_eq!(search.next(), Some(0..4));
+        search.leave();
+        assert_eq!(search.done_until(), usize::MAX);
+        search.push(4..8);
+        search.push(0..1);
+        assert_eq!((search.next(), search.done_until()), (Some(0..1), 0));
+        assert!(!search.is_one_run(0..8));
+        search.leave();
+        assert_eq!(search.done_until(), 4);
     }
 }

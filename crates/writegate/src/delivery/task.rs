@@ -118,10 +118,9 @@ impl Delivery {
     }
 
     fn may_start(&self) -> bool {
-        // While it fails, one batch is enough to see when it works again.
-        (self.flights.is_empty() || !self.context.condition.is_failing())
-            && !self.stalled
-            && self.flights.len() < self.context.endpoint.limiter.limit()
+        let most_open = self.context.endpoint.limiter.limit().min(self.context.condition.most_open());
+        !self.stalled
+            && self.flights.len() < most_open
             && !self.pace.is_ahead()
             && (self.window.has_free() || self.may_read())
             && !self.context.row.is_full()

@@ -344,6 +344,51 @@ fn w63_an_endpoint_that_answers_500_to_everything_is_down_and_nothing_is_given_u
 }
 
 #[test]
+fn w63_several_poison_series_in_both_halves_of_the_only_batch_are_found_and_known_the_next_time() {
+    bounded(async {
+        let sink = judging(poisoned(500).ordered()).await;
+        let keys = format!("{V1}, queue_config: {{min_backoff: 5ms, max_backoff: 20ms}}");
+        let gateway =
+            Setup::new().poison_after(Duration::from_millis(200)).endpoint_with("a", &sink, &keys).start().await;
+        let names = names(64);
+        let bad = [3, 4, 40, 41];
+        let mut expected = Vec::new();
+        for timestamp in 1..=3 {
+            let before = sink.stats().requests;
+            let sent = batch(&names, &bad, timestamp);
+            deliver(&gateway, Protocol::V1, &sent).await;
+            expected.extend(good_points(&sent));
+            let requests = sink.stats().requests - before;
+            // Once they are known: the whole, what lies between them, and each of them between two that are taken.
+            assert!(timestamp == 1 || requests <= 1 + 3 + 4 * 4, "{requests} requests for batch {timestamp}");
+        }
+        assert_exactly(&sink, &expected);
+        let row = gateway.ledger("default", "a").await;
+        assert_eq!((row.samples.delivered, row.samples.dead_lettered.get("5xx")), (180, Some(&12)), "{row:?}");
+        gateway.finish().await;
+    });
+}
+
+#[test]
+fn w63_while_one_batch_breaks_the_endpoint_later_ones_of_other_series_are_delivered() {
+    bounded(async {
+        let sink = judging(poisoned(500).ordered()).await;
+        // Nobody looks for the poison here: it is about what goes on meanwhile.
+        let gateway = Setup::new().poison_after(Duration::from_secs(3_600)).endpoint_with("a", &sink, V1).start().await;
+        let names = names(10);
+        gateway.accept(Protocol::V1, &batch(&names, &[5], 1)).await;
+        sink.wait_until(crate::harness::PATIENCE, |stats| stats.requests >= 4).await.unwrap();
+        for timestamp in 0..20 {
+            gateway.accept(Protocol::V1, &request([sample_of("other", timestamp)])).await;
+        }
+        takes(&sink, 20).await;
+        let row = gateway.ledger("default", "a").await;
+        assert_eq!(row.samples.pending, 10, "{row:?}");
+        gateway.finish().await;
+    });
+}
+
+#[test]
 fn redirects_307_and_308_are_followed_with_the_body_and_without_credentials_elsewhere_and_others_hold() {
     bounded(async {
         let (here, there) = (receiver().await, receiver().await);

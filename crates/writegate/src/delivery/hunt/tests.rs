@@ -86,10 +86,8 @@ enum Reply {
         whole_records: bool,
     },
     TooLarge,
-    Broken {
-        again: bool,
-        works: bool,
-    },
+    /// The run is searched for poison: its first piece is taken, its last given up, the rest put back.
+    Searched,
     /// The batch waits and is read again.
     Wait,
 }
@@ -100,7 +98,7 @@ fn reply() -> impl Strategy<Value = Reply> {
         3 => (any::<bool>(), any::<bool>())
             .prop_map(|(known, whole_records)| Reply::Refused { known, whole_records }),
         1 => Just(Reply::TooLarge),
-        2 => (any::<bool>(), any::<bool>()).prop_map(|(again, works)| Reply::Broken { again, works }),
+        2 => Just(Reply::Searched),
         1 => Just(Reply::Wait),
     ]
 }
@@ -126,7 +124,16 @@ proptest! {
                     hunt.refused(&refused(words), whole_records, &OCCASION).unwrap();
                 }
                 Reply::TooLarge => drop(hunt.too_large("too large", &OCCASION).unwrap()),
-                Reply::Broken { again, works } => drop(hunt.broken(again, works, "broken", &OCCASION).unwrap()),
+                Reply::Searched => {
+                    let Some(run) = hunt.take_run() else { continue };
+                    hunt.book_taken(run.start..run.start + 1, Counts::default());
+                    if run.len() > 1 {
+                        let between = run.start + 1..run.end - 1;
+                        hunt.put_back([between]);
+                        let last = run.end - 1..run.end;
+                        hunt.give_up_run(last, &refused("broken"), &OCCASION).unwrap();
+                    }
+                }
                 Reply::Wait => {
                     hunt.wait();
                     let left: Vec<Position> = hunt.positions().collect();
