@@ -41,6 +41,11 @@ impl Edited {
         Some(edited)
     }
 
+    /// How long the labels are, in bytes.
+    pub(super) const fn len(self) -> usize {
+        self.length as usize
+    }
+
     /// The labels.
     pub(super) fn of(self, all: &[u8]) -> &[u8] {
         all.get(self.start as usize..).and_then(|rest| rest.get(..self.length as usize)).unwrap_or_default()

@@ -54,6 +54,11 @@ impl<'a> LabelSet<'a> {
         }
     }
 
+    /// All names and values, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.entries.iter().map(|entry| entry.name.len() + entry.value.len()).sum()
+    }
+
     /// Keeps the labels whose names `keep`.
     pub(super) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
         self.entries.retain(|entry| keep(&entry.name));

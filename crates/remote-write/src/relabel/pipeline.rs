@@ -4,6 +4,9 @@ use super::escape::Scheme;
 use super::label_set::LabelSet;
 use super::rule::Rule;
 
+/// Rules may make a series' labels longer by this much, in bytes, beside twice what they were.
+const GROWS_BY: usize = 64 << 10;
+
 /// One step of a pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -28,8 +31,8 @@ pub enum Step {
 }
 
 impl Step {
-    /// Does the step; returns whether the series is kept.
-    fn apply<'a>(&'a self, labels: &mut LabelSet<'a>) -> bool {
+    /// Does the step; returns whether the series is kept. Rules may not make its labels more than `most` bytes.
+    fn apply<'a>(&'a self, labels: &mut LabelSet<'a>, most: usize) -> bool {
         match self {
             Self::Default { name, value } => {
                 if labels.get(name).is_empty() {
@@ -41,7 +44,7 @@ impl Step {
                 labels.set(name.into(), value.into());
                 true
             }
-            Self::Rule(rule) => rule.apply(labels),
+            Self::Rule(rule) => rule.apply(labels, most),
             Self::Escape(scheme) => scheme.apply(labels),
         }
     }
@@ -79,6 +82,11 @@ impl Pipeline {
         self.steps.iter().any(Step::edits)
     }
 
+    /// Whether a series may take a millisecond and more: then it should not be where others wait.
+    pub fn is_costly(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Rule(rule) if rule.is_costly()))
+    }
+
     /// The scheme that names are brought under in the end.
     pub(super) fn scheme(&self) -> Option<Scheme> {
         match self.steps.last() {
@@ -88,9 +96,10 @@ impl Pipeline {
     }
 
     /// Takes a series through the steps and leaves its labels in the order of their names; returns whether it is kept.
-    /// A series without any label is none.
+    /// A series without any label is none, and one that rules make longer than twice its labels and 64 KiB is not kept.
     pub(super) fn apply<'a>(&'a self, labels: &mut LabelSet<'a>) -> bool {
-        let kept = self.steps.iter().all(|step| step.apply(labels)) && !labels.is_empty();
+        let most = most_bytes(labels);
+        let kept = self.steps.iter().all(|step| step.apply(labels, most)) && !labels.is_empty();
         labels.sort();
         kept
     }
@@ -99,10 +108,11 @@ impl Pipeline {
     pub fn explain(&self, labels: &[(String, String)]) -> Explanation {
         let mut now = LabelSet::default();
         labels.iter().for_each(|(name, value)| now.push_own(name, value));
+        let most = most_bytes(&now);
         let mut steps = Vec::new();
         let mut before = owned(&now);
         for step in &self.steps {
-            if !step.apply(&mut now) {
+            if !step.apply(&mut now, most) {
                 steps.push(Outcome::Dropped);
                 return Explanation { steps, labels: None };
             }
@@ -112,6 +122,11 @@ impl Pipeline {
         }
         Explanation { steps, labels: Some(before).filter(|labels| !labels.is_empty()) }
     }
+}
+
+/// A series may become so long, in bytes: rules that repeat a value, one after the other, would else fill the memory with one.
+fn most_bytes(labels: &LabelSet<'_>) -> usize {
+    2 * labels.bytes() + GROWS_BY
 }
 
 fn owned(labels: &LabelSet<'_>) -> Vec<(String, String)> {

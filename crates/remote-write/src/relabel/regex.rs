@@ -17,8 +17,11 @@ use regex_syntax::hir::{Hir, Look};
 pub(super) use self::class::is_letter_or_digit;
 use self::shape::Shape;
 
-/// The compiled form may take so many bytes; `\pL{1000}` takes more, and is refused.
-const MAX_PROGRAM_BYTES: usize = 16 << 20;
+/// The compiled form may take so many bytes: some thousand names take less, `\pL{1000}` takes more, and is refused. The time
+/// for a match is in proportion to it.
+const MAX_PROGRAM_BYTES: usize = 2 << 20;
+/// What takes more may need a millisecond for a value of the size that is usual at most (16 KiB).
+const COSTLY_BYTES: usize = 32 << 10;
 /// The memory in which the lazy automaton keeps its states.
 const MAX_CACHE_BYTES: usize = 1 << 20;
 
@@ -82,7 +85,7 @@ impl Regex {
     /// Compiles `text`.
     ///
     /// # Errors
-    /// When Go would not take it, when its program would be larger than 16 MiB, and in the two cases of [`Regex`].
+    /// When Go would not take it, when its program would be larger than 2 MiB, and in the two cases of [`Regex`].
     pub fn new(text: &str) -> Result<Self, InvalidRegex> {
         let parsed = parser::parse(text)?;
         let shape = Shape::of(&parsed.ast);
@@ -94,6 +97,11 @@ impl Regex {
     /// The expression as it was written, without the anchors.
     pub fn as_str(&self) -> &str {
         &self.0.text
+    }
+
+    /// Whether a match may take a millisecond and more.
+    pub(crate) fn is_costly(&self) -> bool {
+        self.0.engine.as_ref().is_some_and(|engine| engine.memory_usage() > COSTLY_BYTES)
     }
 
     /// Whether the whole of `text` matches.

@@ -18,6 +18,10 @@ use crate::{Counts, Protocol, read};
 /// Scratch memory above this many bytes is given back after a request.
 const KEPT_BYTES: usize = 1 << 20;
 
+/// All labels that a request's series are given may take so many times its bytes, and so many more.
+const MOST_TIMES: usize = 8;
+const GROWS_BY: usize = 8 << 20;
+
 /// What became of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Relabeled {
@@ -53,6 +57,8 @@ struct Scratch {
     keys: Keys,
     /// What the queries' verdicts refer to.
     labels: Vec<u8>,
+    /// Bytes of labels that were set in this request.
+    edited: usize,
     /// Labels of one series, before and after.
     before: Vec<u8>,
     after: Vec<u8>,
@@ -69,7 +75,8 @@ impl Relabeler {
     ///
     /// Data points are copied with exemplars and metadata, their bits untouched. v1 metadata beside the series passes;
     /// only a [`Scheme`] is also for the names of families and of exemplars' labels.
-    /// Series that come out with the same labels stay apart.
+    /// Series that come out with the same labels stay apart. Where rules would make the labels of a request more than eight
+    /// times as large as all of it and 8 MiB, the series beyond that are dropped.
     ///
     /// # Errors
     /// When the bytes are not a checked request of this protocol; `out` is then useless.
@@ -83,7 +90,7 @@ impl Relabeler {
     ) -> Result<Relabeled, Malformed> {
         out.clear();
         let source = Source::new(protocol, decoded)?.under(pipeline.scheme());
-        self.scratch.keys.clear();
+        self.scratch.begin();
         let mut relabeled = match protocol {
             Protocol::V1 => self.relabel_v1(pipeline, cache, source, decoded, out)?,
             Protocol::V2 => self.relabel_v2(pipeline, cache, source, decoded, out)?,
@@ -110,7 +117,7 @@ impl Relabeler {
     ) -> Result<(), Malformed> {
         out.clear();
         let mut source = Source::new(protocol, decoded)?;
-        self.scratch.keys.clear();
+        self.scratch.begin();
         let mut series = source.series();
         while self.scratch.judge_next(pipeline, cache, &mut source, decoded, &mut series)? {
             out.extend(self.scratch.queries.iter().filter_map(|query| match query.verdict? {
@@ -321,10 +328,27 @@ impl Scratch {
             self.work_out(pipeline, source, decoded)?;
             cache.learn(&self.queries, &mut self.order, &self.labels);
         }
+        self.bound(decoded.len());
         if let Some(scheme) = pipeline.scheme() {
             self.judge_exemplars(scheme, source, decoded)?;
         }
         Ok(!self.found.is_empty())
+    }
+
+    fn begin(&mut self) {
+        self.keys.clear();
+        self.edited = 0;
+    }
+
+    /// Drops what would make the request many times as large as it came.
+    fn bound(&mut self, decoded: usize) {
+        for query in &mut self.queries {
+            let Some(Verdict::Edited(edited)) = query.verdict else { continue };
+            self.edited += edited.len();
+            if self.edited > MOST_TIMES * decoded + GROWS_BY {
+                query.verdict = Some(Verdict::Dropped);
+            }
+        }
     }
 
     /// Looks for exemplars that the scheme does not leave as they are. A series that is nothing but dropped exemplars is

@@ -297,8 +297,13 @@ impl Rule {
         &self.definition
     }
 
-    /// Applies the rule; returns whether the series is kept.
-    pub(super) fn apply<'a>(&'a self, labels: &mut LabelSet<'a>) -> bool {
+    /// Whether its regular expression may take a millisecond and more.
+    pub(super) fn is_costly(&self) -> bool {
+        self.compiled.regex.is_costly()
+    }
+
+    /// Applies the rule; returns whether the series is kept. One whose labels become more than `most` bytes is not.
+    pub(super) fn apply<'a>(&'a self, labels: &mut LabelSet<'a>, most: usize) -> bool {
         let regex = &self.compiled.regex;
         let joined = self.joined(labels);
         match self.action {
@@ -306,15 +311,18 @@ impl Rule {
             Action::Drop => return !regex.is_match(&joined),
             Action::KeepEqual => return labels.get(&self.target_label) == joined,
             Action::DropEqual => return labels.get(&self.target_label) != joined,
-            Action::Replace => {
-                if let Some((target, value)) = self.replaced(&joined) {
+            Action::Replace => match self.replaced(&joined, most) {
+                Replaced::By(target, value) => {
                     labels.set(target, value);
+                    return labels.bytes() <= most;
                 }
-            }
+                Replaced::Nothing => {}
+                Replaced::TooLong => return false,
+            },
             Action::HashMod => labels.set((&self.target_label).into(), self.hashed(&joined).into()),
             Action::Lowercase => labels.set((&self.target_label).into(), case::lower(&joined).into()),
             Action::Uppercase => labels.set((&self.target_label).into(), case::upper(&joined).into()),
-            Action::LabelMap => self.map(labels),
+            Action::LabelMap => return self.map(labels, most),
             Action::LabelDrop => labels.retain(|name| !regex.is_match(name)),
             Action::LabelKeep => labels.retain(|name| regex.is_match(name)),
         }
@@ -338,12 +346,16 @@ impl Rule {
     }
 
     /// The label that `replace` sets, if the regex matches and what becomes of the target is a name.
-    fn replaced(&self, joined: &str) -> Option<(Cow<'static, str>, Cow<'static, str>)> {
-        let spans = self.compiled.regex.captures(joined)?;
+    fn replaced(&self, joined: &str, most: usize) -> Replaced {
+        let Some(spans) = self.compiled.regex.captures(joined) else { return Replaced::Nothing };
         let (mut target, mut value) = (String::new(), String::new());
-        self.compiled.target.expand(&spans, &mut target);
-        self.compiled.replacement.expand(&spans, &mut value);
-        (!target.is_empty()).then_some((target.into(), value.into()))
+        let fits = self.compiled.target.expand(&spans, most, &mut target)
+            && self.compiled.replacement.expand(&spans, most, &mut value);
+        match fits {
+            true if target.is_empty() => Replaced::Nothing,
+            true => Replaced::By(target.into(), value.into()),
+            false => Replaced::TooLong,
+        }
     }
 
     /// The last half of the MD5 sum, so that results are those of every version of Prometheus.
@@ -353,18 +365,31 @@ impl Rule {
         half.checked_rem(self.modulus).unwrap_or_default().to_string()
     }
 
-    /// Copies labels to other names. A name that comes out empty is none: the label is not copied.
-    fn map(&self, labels: &mut LabelSet<'_>) {
+    /// Copies labels to other names. A name that comes out empty is none: the label is not copied. False: that is too much.
+    fn map(&self, labels: &mut LabelSet<'_>, most: usize) -> bool {
         let mut copies = Vec::new();
+        let mut bytes = 0;
         for (name, value) in labels.iter() {
             if let Some(spans) = self.compiled.regex.captures(name) {
                 let mut target = String::new();
-                self.compiled.replacement.expand(&spans, &mut target);
+                let fits = self.compiled.replacement.expand(&spans, most, &mut target);
+                bytes += target.len() + value.len();
+                if !fits || bytes > most {
+                    return false;
+                }
                 copies.push((target, value.clone()));
             }
         }
         for (target, value) in copies.into_iter().filter(|(target, _)| !target.is_empty()) {
             labels.set(target.into(), value);
         }
+        labels.bytes() <= most
     }
+}
+
+/// What a `replace` rule comes to.
+enum Replaced {
+    Nothing,
+    By(Cow<'static, str>, Cow<'static, str>),
+    TooLong,
 }

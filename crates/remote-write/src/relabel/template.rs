@@ -35,10 +35,13 @@ impl Template {
         Self(pieces)
     }
 
-    /// Replaces what `out` holds by the template with what the groups took part with.
-    pub(super) fn expand(&self, spans: &Spans<'_>, out: &mut String) {
+    /// Replaces what `out` holds by the template with what the groups took part with. False: that is more than `most` bytes.
+    pub(super) fn expand(&self, spans: &Spans<'_>, most: usize, out: &mut String) -> bool {
         out.clear();
         for piece in &self.0 {
+            if out.len() > most {
+                return false;
+            }
             match piece {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Groups(groups) => {
@@ -46,6 +49,7 @@ impl Template {
                 }
             }
         }
+        out.len() <= most
     }
 }
 

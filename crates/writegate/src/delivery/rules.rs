@@ -14,6 +14,8 @@ use writegate_config::{Endpoint, RelabelConfig, TenantName, Tenants};
 pub(crate) struct Rules {
     pub(super) id: u64,
     pub(crate) pipeline: Pipeline,
+    /// See [`Pipeline::is_costly`].
+    pub(super) is_costly: bool,
 }
 
 /// Where a step is configured.
@@ -61,5 +63,6 @@ pub(crate) fn rules(tenants: &Tenants, tenant: &TenantName, endpoint: &Endpoint)
     }
     // The text of the steps says all about them.
     let id = HASHES.hash_one(format!("{steps:?}"));
-    Some(Arc::new(Rules { id, pipeline: Pipeline::new(steps, id) }))
+    let pipeline = Pipeline::new(steps, id);
+    Some(Arc::new(Rules { id, is_costly: pipeline.is_costly(), pipeline }))
 }
