@@ -99,6 +99,11 @@ impl Cursor {
         self.state(|state| state.ranges.low())
     }
 
+    /// Behind the highest position that is settled or expired; some below may not be.
+    pub fn settled_until(&self) -> Position {
+        self.state(|state| state.ranges.end())
+    }
+
     /// Whether a position is settled or expired.
     pub fn is_settled(&self, position: Position) -> bool {
         self.state(|state| state.ranges.contains(position))

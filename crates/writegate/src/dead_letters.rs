@@ -100,12 +100,22 @@ impl DeadLetters {
         self.store.set_max_bytes(max_bytes);
     }
 
-    /// Keeps letters, durably.
+    /// Keeps letters, durably. Gives their ids, in order.
     ///
     /// # Errors
     /// When the disk fails or is full; nothing is kept then.
-    pub(crate) fn put(&self, letters: &[Letter]) -> Result<(), PutError> {
-        self.store.put(letters).map(drop)
+    pub(crate) fn put(&self, letters: &[Letter]) -> Result<Vec<Id>, PutError> {
+        self.store.put(letters)
+    }
+
+    /// Removes letters that no books know of. Returns how many there were.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) fn forget(&self, ids: &[Id]) -> Result<u64, StoreError> {
+        let _one_at_a_time = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        self.store.begin_leaving(ids, Leaving::Dropped)?;
+        self.store.finish_leaving(ids)
     }
 
     /// Letters in the order of their ids, without their bodies.

@@ -26,9 +26,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use segment_log::{CursorError, Position, Start};
+use segment_log::{Cursor, CursorError, Position, Start};
 use tokio::sync::Semaphore;
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use writegate_config::{StartFrom, Tenants as TenantSettings};
 
@@ -37,10 +37,11 @@ pub(crate) use self::endpoint::Endpoint;
 use self::form::Former;
 pub(crate) use self::replay::{ReplayError, ReplayRequest};
 pub(crate) use self::retry::{Retried, RetryError};
-use self::rules::rules;
 pub(crate) use self::rules::{Origin, steps};
+use self::rules::{Rules, rules};
 use self::task::Delivery;
 use crate::chain::Chain;
+use crate::clock::now_ms;
 use crate::dead_letters::{DeadLetters, MoveError};
 use crate::ledger::{ReplayState, Row};
 use crate::tenant::{Tenant, Tenants};
@@ -65,6 +66,8 @@ struct Shared {
     dead_letters: Arc<DeadLetters>,
     /// How many huge batches may be formed at once: each may take a few times `decoded_bytes` of memory.
     beside: Semaphore,
+    /// And the same for those whose rules are costly, whatever their size: they keep nobody else waiting.
+    costly: Semaphore,
     patience: Patience,
 }
 
@@ -72,10 +75,12 @@ impl Shared {
     /// Does what would keep others waiting on a thread of its own.
     async fn beside<T: Send + 'static>(
         self: &Arc<Self>,
+        rules: Option<&Arc<Rules>>,
         work: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Result<T, JoinError> {
         // Never closed.
-        let _turn = self.beside.acquire().await;
+        let is_costly = rules.is_some_and(|rules| rules.is_costly);
+        let _turn = if is_costly { &self.costly } else { &self.beside }.acquire().await;
         let shared = Arc::clone(self);
         tokio::task::spawn_blocking(move || work(&shared)).await
     }
@@ -85,7 +90,7 @@ impl Shared {
 struct Launch<'l> {
     tenant: &'l Arc<Tenant>,
     endpoint: &'l Arc<Endpoint>,
-    row: Row,
+    row: Arc<Row>,
     work: Work,
     /// Its cursor was made just now.
     is_new: bool,
@@ -127,7 +132,13 @@ struct Running {
 impl Deliveries {
     pub(crate) fn new(tenants: Arc<Tenants>, dead_letters: Arc<DeadLetters>, patience: Patience) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let shared = Shared { former: Former::new(), dead_letters, beside: Semaphore::new(cores), patience };
+        let shared = Shared {
+            former: Former::new(),
+            dead_letters,
+            beside: Semaphore::new(cores),
+            costly: Semaphore::new(1),
+            patience,
+        };
         Self { tenants, shared: Arc::new(shared), state: Mutex::default(), changing: tokio::sync::Mutex::default() }
     }
 
@@ -144,8 +155,7 @@ impl Deliveries {
         for tenant in &tenants {
             // A replay's row comes with its plan.
             for cursor in tenant.log.cursors().into_iter().filter(|cursor| !Row::is_replay_name(cursor.name())) {
-                let key = (tenant.name.to_string(), cursor.name().to_owned());
-                state.rows.entry(key).or_insert_with(|| Arc::new(Row::new(tenant.name.clone(), cursor)));
+                state.row_of(tenant, cursor);
             }
         }
         state.rows.values().cloned().collect()
@@ -180,8 +190,8 @@ impl Deliveries {
     }
 
     /// Changes the set of endpoints, and what is configured for tenants. Deliveries that this concerns are stopped first,
-    /// each after the requests it has in flight; they are started again by the next [`Deliveries::start`].
-    pub(crate) async fn configure(&self, configs: &[writegate_config::Endpoint], settings: &TenantSettings) {
+    /// each after the requests it has in flight, and started again as soon as that is done: none waits for the others.
+    pub(crate) async fn configure(self: &Arc<Self>, configs: &[writegate_config::Endpoint], settings: &TenantSettings) {
         let to_stop: Vec<(Key, Running)> = {
             let _changing = self.changing.lock().await;
             let mut state = self.lock();
@@ -204,15 +214,27 @@ impl Deliveries {
         };
         let births = configs.iter().map(|config| (config.name.clone(), config.tenants.clone())).collect();
         self.tenants.set_cradle(births);
-        self.stop_running(to_stop).await;
+        let mut stopping = JoinSet::new();
+        for (key, running) in to_stop {
+            running.stop.cancel();
+            stopping.spawn(async move {
+                stop_all(vec![running]).await;
+                key
+            });
+        }
+        self.start_beside().await;
+        while let Some(stopped) = stopping.join_next().await {
+            let mut keys: Vec<_> = stopped.into_iter().collect();
+            keys.extend(std::iter::from_fn(|| stopping.try_join_next()).flatten());
+            self.lock().stopping.retain(|key| !keys.contains(key));
+            self.start_beside().await;
+        }
     }
 
-    async fn stop_running(&self, to_stop: Vec<(Key, Running)>) {
-        let (keys, running): (Vec<_>, Vec<_>) = to_stop.into_iter().unzip();
-        stop_all(running).await;
-        let mut state = self.lock();
-        for key in keys {
-            state.stopping.remove(&key);
+    async fn start_beside(self: &Arc<Self>) {
+        let deliveries = Arc::clone(self);
+        if let Err(error) = tokio::task::spawn_blocking(move || deliveries.start(now_ms())).await {
+            tracing::error!(%error, "deliveries could not be started");
         }
     }
 
@@ -234,8 +256,11 @@ impl Deliveries {
                 continue;
             }
             let is_new = tenant.log.find_cursor(&endpoint.config.name).is_none();
-            match open_row(tenant, endpoint, now_ms) {
-                Ok(row) => self.spawn(key, Launch { tenant, endpoint, row, work: Work::Live, is_new }),
+            match open_cursor(tenant, endpoint, now_ms) {
+                Ok(cursor) => {
+                    let row = self.row_of(tenant, cursor);
+                    self.spawn(key, Launch { tenant, endpoint, row, work: Work::Live, is_new });
+                }
                 Err(error) => {
                     let why = format!("its cursor cannot be opened: {}", Chain(&error));
                     endpoint.health.fails(&endpoint.config.name, tenant.name.as_str(), &why, None);
@@ -256,8 +281,13 @@ impl Deliveries {
             {
                 tracing::error!(tenant = %tenant.name, endpoint = cursor.name(), error = %Chain(&error), "a cursor cannot be detached");
             }
-            self.lock().rows.entry(key).or_insert_with(|| Arc::new(Row::new(tenant.name.clone(), cursor)));
+            self.row_of(tenant, cursor);
         }
+    }
+
+    /// The one row of a cursor: books in two places would overwrite each other.
+    fn row_of(&self, tenant: &Arc<Tenant>, cursor: Arc<Cursor>) -> Arc<Row> {
+        self.lock().row_of(tenant, cursor)
     }
 
     fn is_busy(&self, key: &Key) -> bool {
@@ -267,13 +297,8 @@ impl Deliveries {
 
     fn spawn(&self, key: Key, launch: Launch<'_>) {
         let Launch { tenant, endpoint, row, work, is_new } = launch;
-        let mut state = self.lock();
-        // A row that was there keeps its place: its books are the ones just read from the cursor.
-        let row = Arc::new(row);
-        state.rows.insert(key.clone(), Arc::clone(&row));
-        let is_first = state.started.insert(key.clone());
+        let is_first = self.lock().started.insert(key.clone());
         let has_no_past = is_first && (is_new || tenant.is_newborn);
-        drop(state);
         if work == Work::Live
             && !has_no_past
             && let Err(error) = self.shared.dead_letters.forget_unsettled(&row)
@@ -327,6 +352,12 @@ impl Deliveries {
 }
 
 impl State {
+    fn row_of(&mut self, tenant: &Arc<Tenant>, cursor: Arc<Cursor>) -> Arc<Row> {
+        let key = (tenant.name.to_string(), cursor.name().to_owned());
+        let row = self.rows.entry(key).or_insert_with(|| Arc::new(Row::new(tenant.name.clone(), cursor)));
+        Arc::clone(row)
+    }
+
     /// Which deliveries are to be stopped for a new configuration.
     fn concerned(&self, configs: &[writegate_config::Endpoint], settings: &TenantSettings) -> Vec<Key> {
         let unchanged = |name: &str| {
@@ -356,9 +387,9 @@ async fn stop_all(running: Vec<Running>) {
     }
 }
 
-/// Opens the row of a tenant at an endpoint. A cursor that exists goes on where it was; a new one starts where the
+/// Opens the cursor of a tenant at an endpoint. One that exists goes on where it was; a new one starts where the
 /// endpoint says, since a tenant that was born later got its cursors at birth.
-fn open_row(tenant: &Tenant, endpoint: &Endpoint, now_ms: i64) -> Result<Row, CursorError> {
+fn open_cursor(tenant: &Tenant, endpoint: &Endpoint, now_ms: i64) -> Result<Arc<Cursor>, CursorError> {
     let start = match endpoint.config.from {
         StartFrom::Latest => Start::Head,
         StartFrom::Earliest => Start::Oldest,
@@ -370,7 +401,7 @@ fn open_row(tenant: &Tenant, endpoint: &Endpoint, now_ms: i64) -> Result<Row, Cu
     // `drop_oldest` here leaves the log's own policy as it is.
     let refuses = endpoint.config.on_full == writegate_config::OnFull::Refuse;
     cursor.set_on_full(refuses.then_some(segment_log::OnFull::Refuse));
-    Ok(Row::new(tenant.name.clone(), cursor))
+    Ok(cursor)
 }
 
 /// What a delivery is called in the log and in its endpoint's health: its tenant, or its tenant and replay.
@@ -378,7 +409,7 @@ fn delivery_name(row: &Row) -> String {
     row.plan().map_or_else(|| row.tenant.to_string(), |plan| format!("{} (replay {})", row.tenant, plan.id))
 }
 
-/// What was in flight when the delivery ended before lies within a window's length of the cursor.
+/// What was in flight when the delivery ended before lies within a window's length of what is settled.
 fn perhaps_sent(row: &Row) -> Position {
-    (row.low() + window::MOST_RECORDS as u64).min(row.cursor().log().head())
+    (row.cursor().settled_until() + window::MOST_RECORDS as u64).min(row.cursor().log().head())
 }

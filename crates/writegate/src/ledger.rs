@@ -96,22 +96,28 @@ impl Row {
         .map(drop)
     }
 
-    /// Books outcomes and moves the cursor: one act, on disk when this returns.
+    /// Books outcomes and moves the cursor: one act, on disk when this returns. Gives the positions that were settled before,
+    /// of which nothing was booked.
     ///
     /// # Errors
     /// When it could not be written; nothing is booked then, and settling again is safe.
-    pub(crate) fn settle(&self, settled: &[Settled]) -> Result<(), SettleError> {
+    pub(crate) fn settle(&self, settled: &[Settled]) -> Result<Vec<Position>, SettleError> {
+        let mut before = Vec::new();
         let positions: Vec<_> =
             settled.iter().map(|settled| (settled.position, record::to_array(settled.counts))).collect();
         self.change(&positions, |books, newly| {
             // What expired meanwhile is booked as expired, even though it was sent after all.
-            for (settled, _) in settled.iter().zip(newly).filter(|(_, newly)| **newly) {
+            for (settled, newly) in settled.iter().zip(newly) {
+                if !newly {
+                    before.push(settled.position);
+                    continue;
+                }
                 debug_assert_eq!(settled.booking.total(), settled.counts, "a booking must cover its record");
                 books.book(&settled.booking);
             }
             true
-        })
-        .map(drop)
+        })?;
+        Ok(before)
     }
 
     /// Moves what was dead-lettered for a reason to another fate. `false`, and nothing moved, if the books have less.

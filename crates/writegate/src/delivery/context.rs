@@ -21,14 +21,18 @@ use crate::clock::now_ms;
 use crate::ledger::{Dropped, Fate, Refusal, Row};
 use crate::tenant::Tenant;
 
-/// After so many failures in a row nothing new is started, and one batch at a time is tried.
+/// After so many failures in a row hardly anything new is started, and one batch at a time is tried.
 const FAILING: u32 = 3;
-/// Batches that may be open while 5xx answers may be about the data of some.
-const BESIDE_BROKEN: usize = 4;
+/// After so many more another batch is opened: what is answered so may be about the data of those that are.
+const OPENS_ANOTHER: u32 = 8;
+/// And this many at once where the answers may well be about the data.
+const BESIDE_DOUBTFUL: usize = 4;
 /// For how long a series that broke the endpoint is looked for first.
 const POISON_KNOWN_FOR: Duration = Duration::from_secs(3600);
-/// How many of them are remembered.
-const MOST_POISONS: usize = 1024;
+/// So many proofs that an endpoint breaks on a series are enough.
+const PROOFS: u32 = 3;
+/// How many suspects are remembered.
+const MOST_SUSPECTS: usize = 1024;
 /// After so many refused series in a row, for the same reason, whole records are given up.
 const REFUSES_EVERYTHING: u32 = 32;
 
@@ -127,12 +131,10 @@ impl Context {
 /// How an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// No answer, 429, 503: others would fare no better.
+    /// No answer, 429, 503: others would hardly fare better.
     Unreachable,
-    /// Another 5xx: it may be about the data.
-    Broken,
-    /// Nor will the next ones do better, until somebody changes something.
-    Held,
+    /// Another 5xx, or a 403 or so, which may come from a proxy that dislikes the data: others may fare better.
+    Doubtful,
 }
 
 /// How the endpoint has been answering this delivery.
@@ -142,8 +144,20 @@ pub(super) struct Condition {
     /// Called when it begins to fail, and when it works again.
     changed: Notify,
     probe: tokio::sync::Mutex<()>,
-    /// Series that broke the endpoint, and when.
-    poisons: Mutex<HashMap<u32, Instant>>,
+    /// Series that were answered 5xx by themselves, by their hashes.
+    suspects: Mutex<HashMap<u32, Suspect>>,
+}
+
+/// A series that was answered 5xx by itself.
+#[derive(Clone, Copy, Debug)]
+struct Suspect {
+    /// The last such answer.
+    at: Instant,
+    /// To something that is still to be sent.
+    is_open: bool,
+    /// Such answers after which the endpoint took other things before the next.
+    proofs: u32,
+    is_poison: bool,
 }
 
 #[derive(Debug, Default)]
@@ -165,6 +179,11 @@ impl Condition {
         self.answered();
     }
 
+    /// The endpoint is there: it refused what it had taken before.
+    pub(super) fn is_there(&self, now: Instant) {
+        self.lock().succeeded = Some(now);
+    }
+
     /// The endpoint is there, whatever it said of the data.
     pub(super) fn answered(&self) {
         if std::mem::take(&mut self.lock().failures) >= FAILING {
@@ -176,7 +195,7 @@ impl Condition {
     pub(super) fn failed(&self, failure: Failure) {
         let mut state = self.lock();
         let before = state.failures;
-        state.failures = if failure == Failure::Held { before.max(FAILING) } else { before.saturating_add(1) };
+        state.failures = before.saturating_add(1);
         state.last = Some(failure);
         let begins = before < FAILING && state.failures >= FAILING;
         drop(state);
@@ -189,34 +208,56 @@ impl Condition {
         self.lock().failures >= FAILING
     }
 
-    /// How many batches may be open: while nothing is taken one is enough to see when that changes, a few where it may be
-    /// about the data of one.
+    /// How many batches may be open: while nothing is taken one is enough to see when that changes. If it does not, another
+    /// one now and then, or a batch that alone is refused (by a proxy that dislikes its data, say) would stop all others.
+    /// Open batches are tried in turns, so that more of them do not mean more requests.
     pub(super) fn most_open(&self) -> usize {
         let state = self.lock();
-        match state.last {
-            _ if state.failures < FAILING => usize::MAX,
-            Some(Failure::Broken) => BESIDE_BROKEN,
-            Some(Failure::Unreachable | Failure::Held) | None => 1,
+        let Some(in_vain) = state.failures.checked_sub(FAILING) else { return usize::MAX };
+        let at_once = if state.last == Some(Failure::Doubtful) { BESIDE_DOUBTFUL } else { 1 };
+        at_once + (in_vain / OPENS_ANOTHER) as usize
+    }
+
+    /// A series by itself was answered 5xx. True if that is proven to be about the data: again and again the endpoint took
+    /// something between one such answer and the next.
+    pub(super) fn broke_on(&self, hash: u32, now: Instant) -> bool {
+        let succeeded = self.lock().succeeded;
+        let mut suspects = self.suspects();
+        suspects.retain(|_, suspect| now.saturating_duration_since(suspect.at) < POISON_KNOWN_FOR);
+        if suspects.len() >= MOST_SUSPECTS && !suspects.contains_key(&hash) {
+            return false;
+        }
+        let suspect = suspects.entry(hash).or_insert(Suspect { at: now, is_open: false, proofs: 0, is_poison: false });
+        if suspect.is_open && succeeded.is_some_and(|succeeded| succeeded >= suspect.at) {
+            suspect.proofs += 1;
+        }
+        (suspect.at, suspect.is_open) = (now, true);
+        suspect.proofs >= PROOFS
+    }
+
+    /// What was sent of a series was given up for breaking the endpoint. What comes next of it needs one more proof only.
+    pub(super) fn gave_up(&self, hash: u32) {
+        if let Some(suspect) = self.suspects().get_mut(&hash) {
+            (suspect.proofs, suspect.is_open, suspect.is_poison) = (PROOFS - 1, false, true);
         }
     }
 
-    /// Remembers a series that breaks the endpoint, by its hash.
-    pub(super) fn remember_poison(&self, hash: u32) {
-        let mut poisons = self.poisons.lock().unwrap_or_else(PoisonError::into_inner);
-        poisons.retain(|_, since| since.elapsed() < POISON_KNOWN_FOR);
-        if poisons.len() < MOST_POISONS {
-            poisons.insert(hash, Instant::now());
-        }
+    /// The endpoint took a series by itself.
+    pub(super) fn acquit(&self, hash: u32) {
+        self.suspects().remove(&hash);
     }
 
-    /// Whether a series broke the endpoint lately.
+    /// Whether a series was given up for breaking the endpoint lately.
     pub(super) fn is_poison(&self, hash: u32) -> bool {
-        let poisons = self.poisons.lock().unwrap_or_else(PoisonError::into_inner);
-        poisons.get(&hash).is_some_and(|since| since.elapsed() < POISON_KNOWN_FOR)
+        self.suspects().get(&hash).is_some_and(|suspect| suspect.is_poison && suspect.at.elapsed() < POISON_KNOWN_FOR)
     }
 
     fn knows_poison(&self) -> bool {
-        !self.poisons.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.suspects().values().any(|suspect| suspect.is_poison)
+    }
+
+    fn suspects(&self) -> MutexGuard<'_, HashMap<u32, Suspect>> {
+        self.suspects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether it took something since then.
@@ -264,7 +305,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_failures_in_a_row_or_one_that_holds_are_failing_until_a_success() {
+    fn three_failures_in_a_row_are_failing_until_a_success() {
         let (condition, now) = (Condition::default(), Instant::now());
         let fail = |times| (0..times).for_each(|_| condition.failed(Failure::Unreachable));
         fail(2);
@@ -275,11 +316,14 @@ mod tests {
         fail(1);
         assert!(condition.is_failing());
         assert_eq!(condition.most_open(), 1);
-        condition.failed(Failure::Broken);
-        assert_eq!(condition.most_open(), BESIDE_BROKEN);
+        condition.failed(Failure::Doubtful);
+        assert_eq!(condition.most_open(), BESIDE_DOUBTFUL);
+        condition.failed(Failure::Unreachable);
+        condition.failed(Failure::Unreachable);
+        fail(OPENS_ANOTHER - 3);
+        assert_eq!(condition.most_open(), 2, "one more, for it may be about the data of the first");
         condition.succeeded(now);
-        condition.failed(Failure::Held);
-        assert!(condition.is_failing() && condition.succeeded_since(now));
+        assert!(!condition.is_failing() && condition.succeeded_since(now));
     }
 
     #[test]

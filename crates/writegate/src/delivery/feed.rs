@@ -1,8 +1,9 @@
 //! Reads records from the log for a delivery: forward, and again those of a batch that waited.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use segment_log::{Log, Position, Read, ReadError, Reader, Record};
+use segment_log::{GapCause, Log, Position, Read, ReadError, Reader, Record};
 use tokio::task::JoinError;
 
 use super::form::Held;
@@ -52,6 +53,11 @@ impl Feed {
         self.until.min(self.log.head()).saturating_sub(self.next)
     }
 
+    /// The position that is read next.
+    pub(super) const fn next(&self) -> Position {
+        self.next
+    }
+
     /// Reads on from there.
     pub(super) fn rewind(&mut self, position: Position) {
         self.next = position;
@@ -76,10 +82,7 @@ impl Feed {
                     }
                 }
                 Read::Gap { from, to, counts, cause } => {
-                    let lost = self.row.gap(from, to.min(self.until), cause)?;
-                    if !lost.is_zero() {
-                        tracing::error!(from, to, ?counts, ?cause, "records are damaged and cannot be delivered");
-                    }
+                    book_gap(&self.row, from..to.min(self.until), counts, cause)?;
                     self.next = to;
                 }
             }
@@ -91,10 +94,26 @@ impl Feed {
     }
 }
 
-/// Reads the records at these positions (rising), as far as they still are in the log and not settled.
+fn book_gap(
+    row: &Row,
+    gap: Range<Position>,
+    counts: [u64; 3],
+    cause: GapCause,
+) -> Result<(), segment_log::SettleError> {
+    let lost = row.gap(gap.start, gap.end, cause)?;
+    if !lost.is_zero() {
+        tracing::error!(
+            tenant = %row.tenant, endpoint = row.endpoint, from = gap.start, to = gap.end, ?counts, ?cause,
+            "records are damaged and cannot be delivered"
+        );
+    }
+    Ok(())
+}
+
+/// Reads the records at these positions (rising), as far as they still are in the log and not settled. Books gaps.
 ///
 /// # Errors
-/// When the log cannot be read; trying again is safe.
+/// When the log cannot be read or a gap cannot be booked; trying again is safe.
 pub(super) async fn read_again(log: &Arc<Log>, row: &Row, positions: &[Position]) -> Result<Vec<Held>, FeedError> {
     let mut records: Vec<Held> = Vec::with_capacity(positions.len());
     let end = positions.last().map_or(0, |last| last + 1);
@@ -118,7 +137,9 @@ pub(super) async fn read_again(log: &Arc<Log>, row: &Row, positions: &[Position]
                             records.push(with_meta(record)?);
                         }
                     }
-                    Read::Gap { to, .. } => {
+                    // It was readable before: the disk fails.
+                    Read::Gap { from, to, counts, cause } => {
+                        book_gap(row, from..to.min(end), counts, cause)?;
                         next = to;
                         while wanted.next_if(|position| *position < to).is_some() {}
                     }

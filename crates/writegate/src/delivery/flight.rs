@@ -177,7 +177,7 @@ impl Flight {
             Outcome::Delivered { not_written } => return Ok(self.land(records, &prepared, not_written, turn).await),
             // From here on it is looked at in parts, and this answer is the first that is about one.
             Outcome::Refused { .. } | Outcome::TooLarge => self.start_hunt(records, target, limits).await?,
-            Outcome::Retry { trouble: Trouble::Broken { .. }, .. } if self.breaks_again(records) => {
+            Outcome::Retry { trouble, .. } if is_about_data(trouble) && self.breaks_again(records) => {
                 self.start_hunt(records, target, limits).await?;
             }
             Outcome::Retry { .. } | Outcome::Hold | Outcome::OtherProtocol => {}
@@ -190,10 +190,10 @@ impl Flight {
         let limits = self.context.endpoint.limits();
         let Some(mut hunt) = self.hunt.take() else { return Ok(None) };
         if (hunt.target.form, hunt.target.compression) != (target.form, target.compression) {
-            // The endpoint turned out to speak another protocol: what was not settled is sent anew, and some of it may be
-            // there already.
+            // The endpoint turned out to speak another protocol: what is not settled is read and sent anew, and some of
+            // it may be there already.
             self.ambiguous = true;
-            return Ok(None);
+            return Ok(Some(Halt::Pause(Duration::ZERO)));
         }
         if hunt.is_waiting() {
             let dissected = dissect(&self.context, records, &hunt.target).await;
@@ -202,7 +202,7 @@ impl Flight {
             if let Ok(false) = resumed {
                 // Some of it expired while it waited. Of the rest some may have been sent.
                 self.ambiguous = true;
-                return Ok(None);
+                return Ok(Some(Halt::Pause(Duration::ZERO)));
             }
             if let Err(fault) = resumed {
                 self.hunt = Some(hunt);
@@ -214,7 +214,7 @@ impl Flight {
         let payload = payload.map_err(Fault::Request)?;
         let Some(payload) = payload else { return Ok(self.settle_hunted(turn).await.or(Some(Halt::Landed))) };
         let answer = attempt(&self.context, &payload, self.attempt, turn).await;
-        if matches!(answer.outcome, Outcome::Retry { trouble: Trouble::Broken { .. }, .. }) {
+        if matches!(answer.outcome, Outcome::Retry { trouble, .. } if is_about_data(trouble)) {
             self.breaks_again(records);
         }
         self.judge(&payload, answer, turn).await
@@ -257,33 +257,38 @@ impl Flight {
             }
             (Outcome::TooLarge, Some(hunt)) => {
                 context.condition.answered();
-                if hunt.too_large(&text, &occasion)? {
-                    context.endpoint.takes_at_most(payload, half(payload.counts), payload.decoded_bytes / 2);
-                } else {
+                let whole_records = context.condition.refuses_everything(Refusal::TooLarge);
+                let given_up = hunt.too_large(&text, whole_records, &occasion)?;
+                if given_up.is_some() {
                     context.refuses_data(&text);
                     context.endpoint.stats.failed.add(payload.counts);
+                } else {
+                    context.endpoint.takes_at_most(payload, half(payload.counts), payload.decoded_bytes / 2);
+                }
+                if let Some(Fate::DeadLettered(refusal)) = given_up {
+                    context.condition.refused(refusal);
                 }
             }
-            (Outcome::OtherProtocol, _) if context.endpoint.refuses(payload.protocol) => {}
+            (Outcome::OtherProtocol, _) if context.endpoint.refuses(payload.protocol) => {
+                // A 2xx that did not say what was written: it may have been stored all the same.
+                self.ambiguous |= answer.status.is_some_and(|status| status.is_success());
+            }
             (Outcome::Retry { trouble, after }, hunt) => {
                 context.fails(&text, None);
-                context.condition.failed(if trouble == (Trouble::Broken { overloaded: false }) {
-                    Failure::Broken
-                } else {
-                    Failure::Unreachable
-                });
+                let failure = if is_about_data(trouble) { Failure::Doubtful } else { Failure::Unreachable };
+                context.condition.failed(failure);
                 self.ambiguous |= trouble.is_ambiguous();
                 if let Some(hunt) = hunt.as_mut().filter(|_| trouble.is_ambiguous()) {
                     hunt.note_ambiguity();
                 }
-                let is_broken = matches!(trouble, Trouble::Broken { .. });
-                if !is_broken || self.hunt.is_none() || !self.is_suspicious() {
+                if !is_about_data(trouble) || self.hunt.is_none() || !self.is_suspicious() {
                     return Ok(Some(self.wait(after)));
                 }
                 match self.find_poison(text, turn).await? {
                     Ended::Found => {}
                     Ended::Down => {
-                        self.broken = None;
+                        // If it took others meanwhile, the next answer is reason enough to search again.
+                        self.broken.take_if(|breaking| !context.condition.succeeded_since(breaking.since));
                         self.hunt.take_if(|hunt| hunt.is_untouched());
                         let halt = self.settle_hunted(turn).await;
                         return Ok(Some(halt.unwrap_or_else(|| self.wait(after))));
@@ -296,7 +301,7 @@ impl Flight {
             }
             (Outcome::Hold | Outcome::OtherProtocol, _) => {
                 context.fails(&text, answer.status);
-                context.condition.failed(Failure::Held);
+                context.condition.failed(Failure::Doubtful);
                 self.attempt += 1;
                 return Ok(Some(Halt::Pause(self.hold.pause(None))));
             }
@@ -327,7 +332,7 @@ impl Flight {
     }
 
     fn is_suspicious(&self) -> bool {
-        self.broken.is_some_and(|Breaking { since, answers, known }| {
+        self.broken.is_some_and(|Breaking { since, answers, known, .. }| {
             known || (answers >= POISON_ANSWERS && since.elapsed() >= self.context.shared.patience.poison)
         })
     }
@@ -368,6 +373,12 @@ impl Flight {
     }
 }
 
+/// Whether the data may be the reason. 503 says that the endpoint is overloaded or being mended (RFC 9110 §15.6.4), and is
+/// never believed to mean a series.
+pub(super) fn is_about_data(trouble: Trouble) -> bool {
+    trouble == Trouble::Broken { overloaded: false }
+}
+
 /// Series are not told apart where nobody would do anything else with them.
 fn tells_records_only(context: &Context, refusal: Refusal) -> bool {
     context.is_replay() || refusal == Refusal::TooMany || context.condition.refuses_everything(refusal)
@@ -383,14 +394,23 @@ fn decoded_bytes(records: &[Held]) -> u64 {
 
 async fn form(context: &Context, records: &[Held], target: &Target) -> Result<(Option<Payload>, Vec<Prepared>), Fault> {
     let log = Arc::as_ptr(&context.tenant.log).addr();
-    if decoded_bytes(records) <= INLINE_DECODED_BYTES {
+    let is_costly = target.rules.as_ref().is_some_and(|rules| rules.is_costly);
+    if decoded_bytes(records) <= INLINE_DECODED_BYTES && !is_costly {
         return Ok(context.shared.former.form(log, records, target)?);
     }
     let (records, target) = (records.to_vec(), target.clone());
-    context.shared.beside(move |shared| shared.former.form(log, &records, &target)).await?.map_err(Fault::Form)
+    context
+        .shared
+        .beside(context.rules.as_ref(), move |shared| shared.former.form(log, &records, &target))
+        .await?
+        .map_err(Fault::Form)
 }
 
 async fn dissect(context: &Context, records: &[Held], target: &Target) -> Result<(Pieces, Vec<Prepared>), Fault> {
     let (records, target) = (records.to_vec(), target.clone());
-    context.shared.beside(move |shared| shared.former.dissect(&records, &target)).await?.map_err(Fault::Form)
+    context
+        .shared
+        .beside(context.rules.as_ref(), move |shared| shared.former.dissect(&records, &target))
+        .await?
+        .map_err(Fault::Form)
 }

@@ -170,25 +170,33 @@ impl Hunt {
         self.search.taken()
     }
 
-    /// The endpoint does not take that much at once. False: it is a single data point, which is then given up.
-    pub(super) fn too_large(&mut self, words: &str, occasion: &Occasion<'_>) -> Result<bool, Malformed> {
+    /// The endpoint does not take that much at once. Gives the fate of what was given up, if anything was: a data point that
+    /// is too large by itself, or a record if only `whole_records` are told apart.
+    pub(super) fn too_large(
+        &mut self,
+        words: &str,
+        whole_records: bool,
+        occasion: &Occasion<'_>,
+    ) -> Result<Option<Fate>, Malformed> {
+        let refused = Refused { refusal: Refusal::TooLarge, nothing_stored: true, words };
+        if whole_records || self.given_up >= MOST_GIVEN_UP {
+            return self.refused(&refused, true, occasion);
+        }
         if self.cuts.is_empty() {
             if self.search.halve() {
-                return Ok(true);
+                return Ok(None);
             }
-            let Some(run) = self.search.next() else { return Ok(true) };
+            let Some(run) = self.search.next() else { return Ok(None) };
             self.cuts.push_back(self.join(run)?);
         }
-        let Some(cut) = self.cuts.front() else { return Ok(true) };
+        let Some(cut) = self.cuts.front() else { return Ok(None) };
         if let Some((first, second)) = split::halve(self.target.form.protocol, &cut.body)? {
             self.cuts.pop_front();
             self.cuts.push_front(second);
             self.cuts.push_front(first);
-            return Ok(true);
+            return Ok(None);
         }
-        let refused = Refused { refusal: Refusal::TooLarge, nothing_stored: true, words };
-        self.give_up(&refused, occasion)?;
-        Ok(false)
+        self.give_up(&refused, occasion).map(Some)
     }
 
     /// The endpoint refused the request for good. Gives the fate of what was given up, if anything was: a series, or a

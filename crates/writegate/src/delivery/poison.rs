@@ -1,24 +1,28 @@
 //! The search for what an endpoint breaks on: series for which it answers 5xx again and again while it takes others.
 //!
 //! Unlike a refusal, a 5xx says nothing about the data: the endpoint may just be down. So a series is given up only if it is
-//! answered 5xx between two requests of this tenant that the endpoint takes. Where nothing shows that the endpoint takes
-//! anything, nothing is given up.
+//! answered 5xx by itself again and again, each time between two requests of this tenant that the endpoint takes. Where
+//! nothing shows that the endpoint takes anything, nothing is given up.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Instant;
 
 use super::attempt::attempt;
 use super::fault::Fault;
-use super::flight::Flight;
+use super::flight::{Flight, is_about_data};
 use super::form::Payload;
 use super::hunt::Refused;
 use super::limiter::Turn;
-use super::outcome::{Outcome, Trouble};
+use super::outcome::Outcome;
 use super::send::Answer;
 use crate::ledger::{Fate, Refusal};
 
 /// Single series that are tried where both halves of a batch fail, to learn whether the endpoint takes anything at all.
 const SINGLES: usize = 4;
+
+/// How often a series is asked about by itself in one search.
+const MOST_ASKED: u32 = 4;
 
 /// How a search ended.
 pub(super) enum Ended {
@@ -38,6 +42,8 @@ struct Trial {
     /// To be asked about, the next one last.
     unasked: Vec<Range<usize>>,
     suspects: Vec<Suspect>,
+    /// Single pieces that are proven to break the endpoint.
+    proven: BTreeSet<usize>,
     /// A piece the endpoint took in this search: it would take it again.
     taken: Option<usize>,
     /// Something was taken or given up.
@@ -55,7 +61,7 @@ impl Flight {
     pub(super) async fn find_poison(&mut self, words: String, turn: &mut Option<Turn>) -> Result<Ended, Fault> {
         let Some(run) = self.hunt.as_mut().and_then(|hunt| hunt.take_run()) else { return Ok(Ended::Down) };
         let (unasked, suspects) = (Vec::new(), Vec::new());
-        let mut trial = Trial { unasked, suspects, taken: None, progressed: false, words };
+        let mut trial = Trial { unasked, suspects, proven: BTreeSet::new(), taken: None, progressed: false, words };
         let ended = self.try_run(run.clone(), &mut trial, turn).await;
         if let Some(hunt) = &mut self.hunt {
             let suspects = trial.suspects.into_iter().map(|(run, _)| run);
@@ -77,7 +83,7 @@ impl Flight {
         // Series that broke the endpoint lately are asked about by themselves, and the rest without them.
         let known: Vec<usize> = run.clone().filter(|piece| self.is_known_poison(*piece)).collect();
         if known.is_empty() || run.len() == 1 {
-            trial.suspects.push((run, Instant::now()));
+            self.suspect(run, trial);
         } else {
             trial.unasked = around(&run, &known);
             if let Some(answered) = self.ask_all(trial, turn).await? {
@@ -93,7 +99,8 @@ impl Flight {
                     return Ok(answered);
                 }
                 let both_broke = trial.suspects.len() == before + 2;
-                if !both_broke || self.takes_something(failed_at, trial, turn).await? {
+                let is_proven = !trial.proven.is_empty();
+                if !both_broke || is_proven || self.takes_something(failed_at, trial, turn).await? {
                     continue;
                 }
                 return Ok(Ended::Down);
@@ -105,32 +112,56 @@ impl Flight {
         Ok(Ended::Found)
     }
 
-    /// A single series: given up if it is answered 5xx between two requests that the endpoint takes. It may have failed
-    /// before because the endpoint was down, and come back since.
+    /// A single series: asked about with something taken in between, until it is taken or proven to break the endpoint. It may
+    /// have failed before because the endpoint was down, and come back since.
     async fn try_series(
         &mut self,
-        (run, failed_at): Suspect,
+        (mut run, mut failed_at): Suspect,
         trial: &mut Trial,
         turn: &mut Option<Turn>,
     ) -> Result<Option<Ended>, Fault> {
-        if !self.takes_something(failed_at, trial, turn).await? {
-            trial.suspects.push((run, failed_at));
-            return Ok(Some(Ended::Down));
+        for _ in 0..MOST_ASKED {
+            if self.give_up_if_proven(&run, trial)? {
+                return Ok(None);
+            }
+            if !self.takes_something(failed_at, trial, turn).await? {
+                break;
+            }
+            let before = trial.suspects.len();
+            if let Some(answered) = self.ask(run.clone(), trial, turn).await? {
+                return Ok(Some(answered));
+            }
+            if trial.suspects.len() == before {
+                return Ok(None); // It was taken.
+            }
+            let Some(again) = trial.suspects.pop() else { return Ok(None) };
+            (run, failed_at) = again;
         }
-        let before = trial.suspects.len();
-        if let Some(answered) = self.ask(run.clone(), trial, turn).await? {
-            return Ok(Some(answered));
+        if self.give_up_if_proven(&run, trial)? {
+            return Ok(None);
         }
-        if trial.suspects.len() == before {
-            return Ok(None); // It was taken.
+        trial.suspects.push((run, failed_at));
+        Ok(Some(Ended::Down))
+    }
+
+    fn give_up_if_proven(&mut self, run: &Range<usize>, trial: &mut Trial) -> Result<bool, Fault> {
+        let is_proven = trial.proven.remove(&run.start);
+        if is_proven {
+            self.give_up_poison(run.clone(), trial)?;
         }
-        let Some((run, failed_at)) = trial.suspects.pop() else { return Ok(None) };
-        if !self.takes_something(failed_at, trial, turn).await? {
-            trial.suspects.push((run, failed_at));
-            return Ok(Some(Ended::Down));
+        Ok(is_proven)
+    }
+
+    /// A run was answered 5xx.
+    fn suspect(&self, run: Range<usize>, trial: &mut Trial) {
+        let now = Instant::now();
+        if run.len() == 1
+            && let Some(hash) = self.hunt.as_ref().and_then(|hunt| hunt.hash(run.start))
+            && self.context.condition.broke_on(hash, now)
+        {
+            trial.proven.insert(run.start);
         }
-        self.give_up_poison(run, trial)?;
-        Ok(None)
+        trial.suspects.push((run, now));
     }
 
     async fn ask_all(&mut self, trial: &mut Trial, turn: &mut Option<Turn>) -> Result<Option<Ended>, Fault> {
@@ -159,7 +190,7 @@ impl Flight {
             return Ok(Some(Ended::Answered(payload, answer)));
         };
         if let Verdict::Broken = verdict {
-            trial.suspects.push((run, Instant::now()));
+            self.suspect(run, trial);
         }
         Ok(None)
     }
@@ -168,12 +199,14 @@ impl Flight {
         match answer.outcome {
             Outcome::Delivered { not_written } => {
                 if let Some(hunt) = &mut self.hunt {
+                    let alone = if run.len() == 1 { hunt.hash(run.start) } else { None };
+                    alone.into_iter().for_each(|hash| self.context.condition.acquit(hash));
                     hunt.book_taken(run.clone(), not_written);
                 }
                 (trial.taken, trial.progressed) = (Some(run.start), true);
                 Some(Verdict::Taken)
             }
-            Outcome::Retry { trouble: Trouble::Broken { .. }, .. } => {
+            Outcome::Retry { trouble, .. } if is_about_data(trouble) => {
                 trial.words = answer.text();
                 Some(Verdict::Broken)
             }
@@ -200,11 +233,15 @@ impl Flight {
             let Some(payload) = self.hunt.as_ref().map(|hunt| hunt.payload(piece..piece + 1)) else { return Ok(false) };
             let answer = attempt(&self.context, &payload.map_err(Fault::Request)?, 1, turn).await;
             // Also an endpoint that refuses repetitions is there.
-            return Ok(matches!(answer.outcome, Outcome::Delivered { .. } | Outcome::Refused { .. }));
+            let is_there = matches!(answer.outcome, Outcome::Delivered { .. } | Outcome::Refused { .. });
+            if is_there {
+                self.context.condition.is_there(Instant::now());
+            }
+            return Ok(is_there);
         }
         for _ in 0..SINGLES {
             let largest = (0..trial.suspects.len()).max_by_key(|index| trial.suspects[*index].0.len());
-            let Some(largest) = largest.filter(|index| trial.suspects[*index].0.len() > 1) else { return Ok(false) };
+            let Some(largest) = largest.filter(|index| trial.suspects[*index].0.len() > 1) else { break };
             let (run, failed_at) = trial.suspects.swap_remove(largest);
             let single = run.start + run.len() / 2;
             let others = [run.start..single, single + 1..run.end].into_iter().filter(|rest| !rest.is_empty());
@@ -230,7 +267,7 @@ impl Flight {
         context.refuses_data(&trial.words);
         trial.progressed = true;
         if let Fate::DeadLettered(_) = hunt.give_up_run(run, &refused, &occasion)? {
-            hash.into_iter().for_each(|hash| context.condition.remember_poison(hash));
+            hash.into_iter().for_each(|hash| context.condition.gave_up(hash));
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use segment_log::{Cursor, CursorError, ReadError, SettleError, Start};
 
 use super::context::Work;
-use super::{Deliveries, Key, Launch, delivery_name};
+use super::{Deliveries, Key, Launch, delivery_name, stop_all};
 use crate::chain::Chain;
 use crate::ledger::{ReplayPlan, ReplayState, Row};
 use crate::record;
@@ -77,7 +77,7 @@ impl Deliveries {
                 return Err(ReplayError::Empty);
             }
             let until_totals = record::from_array(tenant.log.totals_at(until)?);
-            let row = Row::new(tenant.name.clone(), Arc::clone(&cursor));
+            let row = Arc::new(Row::new(tenant.name.clone(), Arc::clone(&cursor)));
             let (state, lost, begun_ms) = (ReplayState::Running, Default::default(), now_ms);
             row.set_plan(ReplayPlan { id, until, until_totals, from_ms, to_ms, rate, begun_ms, state, lost })?;
             Ok(row)
@@ -98,6 +98,7 @@ impl Deliveries {
             "a replay begins"
         );
         self.forget_old_replays(&tenant);
+        self.lock().rows.insert((tenant_name.clone(), name.clone()), Arc::clone(&row));
         let launch = Launch { tenant: &tenant, endpoint, row, work: Work::Replay { until, rate }, is_new: true };
         self.spawn((tenant_name, name), launch);
         Ok(id)
@@ -108,7 +109,8 @@ impl Deliveries {
         if self.is_busy(&key) {
             return;
         }
-        let row = Row::new(tenant.name.clone(), cursor);
+        let known = self.lock().rows.get(&key).cloned();
+        let row = known.unwrap_or_else(|| Arc::new(Row::new(tenant.name.clone(), cursor)));
         let Some(plan) = row.plan() else {
             // It was being begun when the process ended.
             if let Err(error) = tenant.log.forget_cursor(&key.1) {
@@ -117,14 +119,13 @@ impl Deliveries {
             return;
         };
         let endpoint = self.endpoints().into_iter().find(|endpoint| endpoint.config.name == row.endpoint);
+        self.lock().rows.insert(key.clone(), Arc::clone(&row));
         match endpoint.filter(|endpoint| endpoint.config.takes(&key.0)) {
             Some(endpoint) if plan.state == ReplayState::Running => {
                 let work = Work::Replay { until: plan.until, rate: plan.rate };
                 self.spawn(key, Launch { tenant, endpoint: &endpoint, row, work, is_new: false });
             }
-            _ => {
-                self.lock().rows.entry(key).or_insert_with(|| Arc::new(row));
-            }
+            _ => {}
         }
     }
 
@@ -138,12 +139,14 @@ impl Deliveries {
             let found = state.rows.iter().find(|(_, row)| is_it(row)).map(|(key, row)| (key.clone(), Arc::clone(row)));
             found.map(|(key, row)| {
                 let running = state.running.remove(&key);
-                state.stopping.insert(key.clone());
-                (key, row, running)
+                (state.stopping.insert(key.clone()), key, row, running)
             })
         };
-        let Some((key, row, running)) = found else { return false };
-        self.stop_running(running.map(|running| (key.clone(), running)).into_iter().collect()).await;
+        let Some((is_mine, key, row, running)) = found else { return false };
+        if !is_mine {
+            return true; // It is being ended.
+        }
+        stop_all(running.into_iter().collect()).await;
         self.lock().stopping.remove(&key);
         let tenant = self.tenants.list().into_iter().find(|tenant| tenant.name == row.tenant);
         let is_running = row.plan().is_some_and(|plan| plan.state == ReplayState::Running);
@@ -179,7 +182,11 @@ impl Deliveries {
         let surplus = ended.len().saturating_sub(SHOWN);
         for (_, key) in ended.into_iter().take(surplus) {
             match tenant.log.forget_cursor(&key.1) {
-                Ok(()) => drop(state.rows.remove(&key)),
+                Ok(()) => {
+                    state.rows.remove(&key);
+                    state.running.remove(&key);
+                    state.started.remove(&key);
+                }
                 Err(error) => tracing::error!(error = %Chain(&error), "a replay that ended cannot be forgotten"),
             }
         }

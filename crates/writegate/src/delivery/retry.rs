@@ -1,6 +1,7 @@
 //! Another try for dead letters: each is sent to its endpoint as it was refused, outside the order of its series. One that is
 //! taken moves to delivered; one that is refused again stays.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,7 +49,7 @@ pub(crate) enum RetryError {
     #[error("retry dead letter {id}: it was written by a later version of writegate, or is damaged: {why}")]
     Unreadable { id: Id, why: String },
     #[error(
-        "retry dead letter {id}: endpoint {endpoint:?} takes nothing for now: {words}; {taken} letters were taken before, \
+        "retry dead letter {id}: endpoint {endpoint:?} takes nothing for now: {words}; {taken} letters were taken, \
          the others stay"
     )]
     NotNow { id: Id, endpoint: String, words: String, taken: u64 },
@@ -62,7 +63,7 @@ impl Deliveries {
     /// Tries letters again in the order of their ids, from behind `after` on: those of `ids`, or all that match `filter`.
     ///
     /// # Errors
-    /// When the endpoint is down or the disk fails; what was taken until then has moved.
+    /// When an endpoint is down, after those of all others were tried, or the disk fails; what was taken has moved.
     pub(crate) async fn retry_dead_letters(
         self: &Arc<Self>,
         filter: &Filter,
@@ -72,18 +73,38 @@ impl Deliveries {
         let started = Instant::now();
         let mut retried = Retried::default();
         let mut next = after;
+        // One endpoint that is down keeps no other from its letters.
+        let mut down: BTreeMap<String, RetryError> = BTreeMap::new();
         loop {
             let page = self.page(filter.clone(), ids.map(<[Id]>::to_vec), next).await?;
             if page.is_empty() {
-                return Ok(retried);
+                break;
             }
             for summary in page {
                 if started.elapsed() > WORK {
                     return Ok(Retried { next, ..retried });
                 }
                 next = Some(summary.id);
-                self.retry_one(summary.id, &mut retried).await?;
+                let endpoint = summary.envelope.endpoint;
+                if down.contains_key(&endpoint) {
+                    continue;
+                }
+                match self.retry_one(summary.id, &mut retried).await {
+                    Ok(()) => {}
+                    Err(error @ (RetryError::NotNow { .. } | RetryError::NoEndpoint { .. })) => {
+                        down.insert(endpoint, error);
+                    }
+                    Err(error) => return Err(error),
+                }
             }
+        }
+        let taken_in_all = retried.taken;
+        match down.into_values().next() {
+            None => Ok(retried),
+            Some(RetryError::NotNow { id, endpoint, words, .. }) => {
+                Err(RetryError::NotNow { id, endpoint, words, taken: taken_in_all })
+            }
+            Some(error) => Err(error),
         }
     }
 
@@ -140,11 +161,17 @@ impl Deliveries {
         let name = letter.envelope.endpoint.clone();
         let endpoint = self.endpoints().into_iter().find(|endpoint| endpoint.config.name == name);
         let endpoint = endpoint.ok_or_else(|| RetryError::NoEndpoint { id, endpoint: name.clone() })?;
-        let payload = payload(&endpoint, &letter).map_err(|why| RetryError::Unreadable { id, why })?;
         let tenant_id = self.tenant_id(&letter.envelope.tenant);
-        let turn = endpoint.limiter.turn(Priority::Background).await;
-        let answer = endpoint.client.send(&endpoint.config, &tenant_id, &payload, 0).await;
-        drop(turn);
+        let send = async || {
+            let payload = payload(&endpoint, &letter).map_err(|why| RetryError::Unreadable { id, why })?;
+            let _turn = endpoint.limiter.turn(Priority::Background).await;
+            let answer = endpoint.client.send(&endpoint.config, &tenant_id, &payload, 0).await;
+            Ok::<_, RetryError>((answer, payload.protocol))
+        };
+        let (mut answer, protocol) = send().await?;
+        if answer.outcome == Outcome::OtherProtocol && endpoint.refuses(protocol) {
+            (answer, _) = send().await?;
+        }
         match answer.outcome {
             Outcome::Delivered { not_written } if not_written.is_zero() => {
                 retried.taken += self.leave(vec![id], Leaving::Delivered).await?;

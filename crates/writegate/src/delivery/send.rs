@@ -91,7 +91,9 @@ impl Client {
         };
         let exchange = self.follow(endpoint, request, payload);
         match tokio::time::timeout(endpoint.remote_timeout, exchange).await {
-            Ok(answer) => answer,
+            // The status is the answer: its words may take a little longer.
+            Ok(Ok(response)) => read(endpoint, response, payload).await,
+            Ok(Err(answer)) => answer,
             Err(_elapsed) => {
                 no_answer(format!("no answer within {:?} (remote_timeout)", endpoint.remote_timeout), true)
             }
@@ -104,16 +106,16 @@ impl Client {
         endpoint: &config::Endpoint,
         mut request: Request<PayloadBody>,
         payload: &Payload,
-    ) -> Answer {
+    ) -> Result<Response<Incoming>, Answer> {
         for hop in 0..=REDIRECTS {
             let (uri, headers) = (request.uri().clone(), request.headers().clone());
             let response = match self.http.request(request).await {
                 Ok(response) => response,
                 Err(error) if error.is_connect() => {
                     let authority = uri.authority().map_or("", |authority| authority.as_str());
-                    return no_answer(format!("cannot connect to {authority}: {}", root(&error)), false);
+                    return Err(no_answer(format!("cannot connect to {authority}: {}", root(&error)), false));
                 }
-                Err(error) => return no_answer(format!("the connection failed: {}", root(&error)), true),
+                Err(error) => return Err(no_answer(format!("the connection failed: {}", root(&error)), true)),
             };
             let status = response.status();
             if status.is_redirection() {
@@ -122,26 +124,26 @@ impl Client {
                         request = next;
                         continue;
                     }
-                    Ok(_) => return held(status, format!("redirected more than {REDIRECTS} times")),
-                    Err(why) => return held(status, why),
+                    Ok(_) => return Err(held(status, format!("redirected more than {REDIRECTS} times"))),
+                    Err(why) => return Err(held(status, why)),
                 }
             }
-            return self.read(endpoint, response, payload).await;
+            return Ok(response);
         }
-        no_answer("redirected without end".to_owned(), false)
+        Err(no_answer("redirected without end".to_owned(), false))
     }
+}
 
-    async fn read(&self, endpoint: &config::Endpoint, response: Response<Incoming>, payload: &Payload) -> Answer {
-        let (head, body) = response.into_parts();
-        let words = first_words(body).await;
-        let outcome = match head.status {
-            StatusCode::TOO_MANY_REQUESTS if !endpoint.queue.retry_on_http_429 => {
-                Outcome::Refused { refusal: Refusal::TooMany, nothing_stored: true }
-            }
-            status => outcome::classify(payload.protocol, payload.counts, status, &head.headers, SystemTime::now()),
-        };
-        Answer { outcome, status: Some(head.status), words }
-    }
+async fn read(endpoint: &config::Endpoint, response: Response<Incoming>, payload: &Payload) -> Answer {
+    let (head, body) = response.into_parts();
+    let words = first_words(body).await;
+    let outcome = match head.status {
+        StatusCode::TOO_MANY_REQUESTS if !endpoint.queue.retry_on_http_429 => {
+            Outcome::Refused { refusal: Refusal::TooMany, nothing_stored: true }
+        }
+        status => outcome::classify(payload.protocol, payload.counts, status, &head.headers, SystemTime::now()),
+    };
+    Answer { outcome, status: Some(head.status), words }
 }
 
 /// The innermost cause: those around it only say that something failed.

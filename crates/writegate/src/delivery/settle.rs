@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dead_letters::Letter;
+use dead_letters::{Id, Letter};
 
 use super::context::Context;
 use super::limiter::Turn;
@@ -22,22 +22,47 @@ pub(super) async fn settle(
     turn: &mut Option<Turn>,
 ) -> bool {
     let letters = Arc::new(letters);
-    while let Err(error) = keep(context, &letters).await {
-        if !retry(context, &format!("a dead letter cannot be kept: {error}"), turn).await {
-            return false;
+    let ids = loop {
+        match keep(context, &letters).await {
+            Ok(ids) => break ids,
+            Err(error) => {
+                if !retry(context, &format!("a dead letter cannot be kept: {error}"), turn).await {
+                    return false;
+                }
+            }
         }
-    }
-    while let Err(error) = context.row.settle(settled) {
-        if !retry(context, &format!("the books cannot be written: {}", Chain(&error)), turn).await {
-            return false;
+    };
+    let before = loop {
+        match context.row.settle(settled) {
+            Ok(before) => break before,
+            Err(error) => {
+                if !retry(context, &format!("the books cannot be written: {}", Chain(&error)), turn).await {
+                    return false;
+                }
+            }
         }
-    }
+    };
+    // What expired meanwhile is booked as that: its letters stand for nothing.
+    let of_expired =
+        ids.into_iter().zip(letters.iter()).filter(|(_, letter)| before.contains(&letter.envelope.position));
+    forget(context, of_expired.map(|(id, _)| id).collect()).await;
     true
 }
 
-async fn keep(context: &Context, letters: &Arc<Vec<Letter>>) -> Result<(), String> {
+async fn forget(context: &Context, ids: Vec<Id>) {
+    if ids.is_empty() {
+        return;
+    }
+    let shared = Arc::clone(&context.shared);
+    let forgotten = tokio::task::spawn_blocking(move || shared.dead_letters.forget(&ids)).await;
+    if let Ok(Err(error)) = forgotten {
+        tracing::error!(error = %Chain(&error), "dead letters of records that expired cannot be removed");
+    }
+}
+
+async fn keep(context: &Context, letters: &Arc<Vec<Letter>>) -> Result<Vec<Id>, String> {
     if letters.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let (shared, letters) = (Arc::clone(&context.shared), Arc::clone(letters));
     let kept = tokio::task::spawn_blocking(move || shared.dead_letters.put(&letters));

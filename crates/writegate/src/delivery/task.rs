@@ -64,11 +64,16 @@ impl Delivery {
         let mut head = context.tenant.head.clone();
         let mut waiting: Option<Waiting> = None;
         loop {
-            head.mark_unchanged();
+            if !self.stalled {
+                // Whoever has found nothing to read must hear of what came since.
+                head.mark_unchanged();
+            }
             if self.is_complete() {
                 return;
             }
-            if waiting.is_none() && self.may_start() && self.has_gathered() {
+            if !self.may_start() {
+                self.gathering = None;
+            } else if waiting.is_none() && self.has_gathered() {
                 let limiter = context.endpoint.limiter.clone();
                 if limiter.is_contended() {
                     // Whoever waits for a turn holds nothing in memory that others may need.
@@ -83,6 +88,8 @@ impl Delivery {
                     Ok(positions) => self.land(positions),
                     Err(error) => {
                         context.fails(&format!("a batch ended badly: {error}"), None);
+                        // The other batches may be waiting for the turn that this one has been given.
+                        waiting = None;
                         self.start_over().await;
                     }
                 },
@@ -172,10 +179,13 @@ impl Delivery {
     }
 
     async fn read(&mut self) -> Result<(), Fault> {
-        let records = self.feed.read().await?;
-        let records: Vec<Held> =
-            records.into_iter().filter(|(record, _)| !self.under_way.contains(&record.position)).collect();
-        let footprints = self.footprints(&records).await?;
+        let from = self.feed.next();
+        let read = self.read_ahead().await;
+        if read.is_err() {
+            // Nothing is skipped: what was read and cannot be used is read again.
+            self.feed.rewind(from);
+        }
+        let (records, footprints) = read?;
         for (held, footprint) in records.into_iter().zip(footprints) {
             self.ahead_bytes += u64::from(held.1.decoded_bytes);
             self.window.admit(held.0.position, held, footprint);
@@ -183,16 +193,25 @@ impl Delivery {
         Ok(())
     }
 
+    async fn read_ahead(&mut self) -> Result<(Vec<Held>, Vec<Box<[u32]>>), Fault> {
+        let records = self.feed.read().await?;
+        let records: Vec<Held> =
+            records.into_iter().filter(|(record, _)| !self.under_way.contains(&record.position)).collect();
+        let footprints = self.footprints(&records).await?;
+        Ok((records, footprints))
+    }
+
     async fn footprints(&self, records: &[Held]) -> Result<Vec<Box<[u32]>>, Fault> {
         let (shared, rules) = (&self.context.shared, self.context.rules.clone());
         let decoded: u64 = records.iter().map(|(_, meta)| u64::from(meta.decoded_bytes)).sum();
         let reads_bodies = rules.as_ref().is_some_and(|rules| rules.pipeline.edits());
-        if !reads_bodies || decoded <= INLINE_DECODED_BYTES {
+        let is_quick = decoded <= INLINE_DECODED_BYTES && !rules.as_ref().is_some_and(|rules| rules.is_costly);
+        if !reads_bodies || is_quick {
             let footprints = records.iter().map(|held| shared.former.footprint(held, rules.as_deref()));
             return Ok(footprints.collect::<Result<_, _>>()?);
         }
         let records = records.to_vec();
-        let footprints = shared.beside(move |shared| {
+        let footprints = shared.beside(self.context.rules.as_ref(), move |shared| {
             records.iter().map(|held| shared.former.footprint(held, rules.as_deref())).collect::<Result<_, _>>()
         });
         Ok(footprints.await??)

@@ -17,6 +17,7 @@ mod endpoints;
 mod harness;
 mod ingest_v1;
 mod ingest_v2;
+mod isolation;
 mod kill;
 mod limits;
 mod message;

@@ -241,7 +241,7 @@ fn sender_of(gateway: &TestGateway, tenant: &str) -> Sender {
     gateway.sender().with_header(HeaderName::from_static("x-tenant"), HeaderValue::from_str(tenant).unwrap())
 }
 
-async fn accept_from(sender: &Sender, protocol: Protocol, request: &Request<'_>) {
+pub(crate) async fn accept_from(sender: &Sender, protocol: Protocol, request: &Request<'_>) {
     let body = compress(Compression::Snappy, &encode(protocol, request));
     let answer = sender.push(protocol, Compression::Snappy, body).await.unwrap();
     assert_eq!(answer.status, 204, "{}", answer.text());

@@ -123,7 +123,7 @@ proptest! {
                     let words = if known { "out of order sample" } else { "bad label" };
                     hunt.refused(&refused(words), whole_records, &OCCASION).unwrap();
                 }
-                Reply::TooLarge => drop(hunt.too_large("too large", &OCCASION).unwrap()),
+                Reply::TooLarge => drop(hunt.too_large("too large", false, &OCCASION).unwrap()),
                 Reply::Searched => {
                     let Some(run) = hunt.take_run() else { continue };
                     hunt.book_taken(run.start..run.start + 1, Counts::default());
@@ -225,7 +225,7 @@ fn a_single_sample_that_is_too_large_is_given_up_and_a_series_is_cut_before() {
     let mut given_up = 0;
     while let Some(payload) = hunt.next(LIMITS).unwrap() {
         if payload.counts.samples > 1 || given_up == 0 {
-            given_up += u32::from(!hunt.too_large("too large", &OCCASION).unwrap());
+            given_up += u32::from(hunt.too_large("too large", false, &OCCASION).unwrap().is_some());
         } else {
             hunt.taken(Counts::default());
         }
