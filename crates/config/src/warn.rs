@@ -1,6 +1,8 @@
 //! Warns of what is valid but will hurt later.
 
+use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 
 use crate::config::Listener;
 use crate::endpoint::{Auth, Endpoint, HeaderValue};
@@ -29,10 +31,11 @@ pub(crate) fn endpoint(
     let secret_header = endpoint.headers.iter().any(|header| !matches!(header.value, HeaderValue::Text(_)));
     let credential = !matches!(endpoint.auth, Auth::None) || secret_header;
     if credential && endpoint.url.scheme() == Scheme::Http && !is_local(&endpoint.url) {
-        entry.warn(report, "the credential crosses the network without TLS", Some("use an https:// url"));
+        let hint = "https is not available in this version: use a network you trust, or a TLS proxy on this host";
+        entry.warn(report, "the credential crosses the network without TLS", Some(hint));
     }
-    if let Some(path) = unreadable_secret(endpoint) {
-        entry.warn(report, format_args!("cannot read {path}"), None);
+    if let Some((path, error)) = unreadable_secret(endpoint) {
+        entry.warn(report, format_args!("cannot read {}: {error}", path.display()), None);
     }
 }
 
@@ -85,7 +88,7 @@ fn is_local(url: &Url) -> bool {
 }
 
 /// The first secret file of the endpoint that cannot be read at this moment. It may appear later, so this is no error.
-fn unreadable_secret(endpoint: &Endpoint) -> Option<String> {
+fn unreadable_secret(endpoint: &Endpoint) -> Option<(&Path, io::Error)> {
     let of_auth = match &endpoint.auth {
         Auth::Basic { username, password } => [username.file(), password.file()],
         Auth::Authorization { credentials, .. } => [credentials.file(), None],
@@ -95,6 +98,17 @@ fn unreadable_secret(endpoint: &Endpoint) -> Option<String> {
         HeaderValue::File(path) => Some(path.as_path()),
         HeaderValue::Text(_) | HeaderValue::Secret(_) => None,
     });
-    let unreadable = |path: &&std::path::Path| std::fs::File::open(path).is_err();
-    of_auth.into_iter().flatten().chain(of_headers).find(unreadable).map(|path| path.display().to_string())
+    let unreadable = |path| std::fs::File::open(path).err().map(|error| (path, error));
+    of_auth.into_iter().flatten().chain(of_headers).find_map(unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_secret_that_cannot_be_read_is_named_with_the_reason() {
+        let yaml = "remote_write: [{url: 'http://localhost/', bearer_token_file: nofile}]";
+        let loaded = crate::parse(yaml, "a.yml".as_ref(), "/no/such".as_ref()).unwrap();
+        let warnings: Vec<_> = loaded.warnings.iter().map(|warning| warning.message.as_str()).collect();
+        assert_eq!(warnings, ["remote_write[0]: cannot read /no/such/nofile: No such file or directory (os error 2)"]);
+    }
 }

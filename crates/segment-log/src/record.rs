@@ -26,13 +26,19 @@ pub type Completion = Box<dyn FnOnce(Result<Position, AppendError>) + Send>;
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AppendError {
     /// The log is full and must keep what it has. Nothing was written.
-    #[error("append: the log is full and must keep what it has")]
+    #[error(
+        "the tenant's log has reached its max_size and must keep what an endpoint with on_full: refuse has not had yet; \
+         mend that endpoint, or raise log.max_size"
+    )]
     Full,
     /// There is no space on the disk, or not within the bounds of all logs. The record may have been written in part.
-    #[error("append: no space is left")]
+    #[error(
+        "there is no room for any log: together they have reached log.max_total_size, or the disk has less than \
+         log.min_free left; make room on the disk, or raise log.max_total_size"
+    )]
     NoSpace,
     /// The store is closing. Nothing was written.
-    #[error("append: the log is closing")]
+    #[error("the log is closing")]
     Closing,
     /// Nothing was written.
     #[error("append a record of {bytes} bytes (at most {limit})")]
@@ -76,5 +82,21 @@ impl Record {
     /// What it costs to keep in memory.
     pub(crate) fn memory(&self) -> usize {
         self.meta.len() + self.body.len() + size_of::<Self>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sender_is_told_which_bound_was_reached_and_what_to_do() {
+        let (full, no_space) = (AppendError::Full.to_string(), AppendError::NoSpace.to_string());
+        for (text, words) in [
+            (&full, ["max_size", "on_full: refuse", "raise log.max_size"]),
+            (&no_space, ["log.max_total_size", "log.min_free", "make room"]),
+        ] {
+            assert!(words.iter().all(|words| text.contains(words)), "{text}");
+        }
     }
 }

@@ -25,7 +25,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use remote_write::series_text;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
@@ -40,7 +39,7 @@ use self::refusal::Refusal;
 use self::route::Route;
 use crate::app::App;
 use crate::chain::Chain;
-use crate::explain::{Explanation, explain};
+use crate::explain::{self, Explanation, explain};
 
 /// The console: one page without anything from elsewhere.
 const PAGE: &str = include_str!("admin/console.html");
@@ -150,8 +149,12 @@ async fn answer(admin: &Arc<Admin>, request: Request<Incoming>) -> Result<Answer
     if !route.takes(request.method()) {
         return Err(Refusal::Method(route.allowed()));
     }
-    if matches!(*request.method(), Method::GET | Method::HEAD) {
-        let query = request.uri().query().unwrap_or_default().to_owned();
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    if route.is_api() && !(reads && route.reads_query()) {
+        let [] = query::parameters(&query, &[])?;
+    }
+    if reads {
         return read(admin, route, query).await;
     }
     let app = Arc::clone(&admin.app);
@@ -223,10 +226,8 @@ fn explained(app: &App, query: &str) -> Result<Explanation, Refusal> {
     };
     let tenant = TenantName::new(&given("tenant", tenant)?);
     let tenant = tenant.map_err(|invalid| Refusal::Request(format!("tenant: {invalid}")))?;
-    let labels = series_text::parse(&given("series", series)?);
-    let labels = labels.map_err(|invalid| Refusal::Request(invalid.to_string()))?;
-    let config = app.config.load();
-    Ok(explain(&config.tenants, &config.endpoints, &tenant, &labels))
+    let labels = explain::series(&given("series", series)?).map_err(Refusal::Request)?;
+    Ok(explain(&app.config.load(), &tenant, &labels))
 }
 
 /// Reads what is wanted from a body of JSON.

@@ -3,17 +3,17 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use segment_log::{FileStorage, OpenError, RecoveryReport, Storage, Store, StoreOptions, TickReport};
+use segment_log::{FileStorage, OpenError, RecoveryReport, RetentionLimits, Storage, Store, StoreOptions, TickReport};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use writegate_config::{Config, Problems};
+use writegate_config::{Changes, Config, Problems};
 
 use crate::admin;
 use crate::chain::Chain;
@@ -104,7 +104,7 @@ pub struct Gateway {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The data directory cannot be used.
-    #[error("the log cannot be opened; is another gateway using the same data directory?")]
+    #[error("the log cannot be opened")]
     Log(#[from] OpenError),
     /// The dead letters cannot be used.
     #[error("the dead letters cannot be opened")]
@@ -119,9 +119,22 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The data directory is not there and cannot be made.
+    #[error("create the data directory {}", path.display())]
+    CreateDirectory {
+        /// As configured.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The size of the file system is needed for limits in percent.
-    #[error("the file system of the data directory cannot be examined")]
-    FileSystem(#[source] io::Error),
+    #[error("examine the file system of the data directory {}", path.display())]
+    FileSystem {
+        /// As configured.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A thread failed.
     #[error("a thread failed at start")]
     Thread(#[from] tokio::task::JoinError),
@@ -323,7 +336,7 @@ impl App {
             tracing::warn!(key, "this key's new value takes effect at the next start");
         }
         // What can fail comes first, so that a failure leaves everything as it was.
-        let log_limits = retention::limits(&new.log).map_err(StartError::FileSystem)?;
+        let log_limits = limits(&new.log)?;
         self.listen(&new).await?;
         self.store.set_limits(log_limits);
         self.tenants.set_settings(new.tenants.clone());
@@ -336,7 +349,12 @@ impl App {
         self.deliveries.configure(&new.endpoints, &new.tenants).await;
         self.config.store(Arc::new(new));
         self.start_deliveries().await;
-        tracing::info!(endpoints = ?diff.endpoints, listeners = ?diff.listeners, "the configuration was reloaded");
+        tracing::info!(
+            endpoints = in_words(&diff.endpoints),
+            listeners = in_words(&diff.listeners),
+            tenants = in_words(&diff.tenants),
+            "the configuration was reloaded"
+        );
         Ok(())
     }
 
@@ -426,8 +444,8 @@ impl App {
                 () = tokio::time::sleep(WATCH) => {}
             }
             let seen = fingerprints(&main, &self.config.load().watched_files);
-            if seen != known {
-                tracing::info!("a file of the configuration changed");
+            if let Some(path) = changed(&known, &seen) {
+                tracing::info!(path = %path.display(), "a file of the configuration changed");
                 // The result is logged and shown; the next change is another chance.
                 tokio::select! {
                     () = stop.cancelled() => return,
@@ -439,26 +457,50 @@ impl App {
     }
 }
 
-fn fingerprints(main: &PathBuf, files: &[PathBuf]) -> Vec<Option<u64>> {
+/// What came, went or differs, by name.
+fn in_words<K: std::fmt::Display>(changes: &Changes<K>) -> String {
+    let Changes { added, removed, changed } = changes;
+    let kinds = [("added", added), ("removed", removed), ("changed", changed)].into_iter();
+    let told = kinds.filter(|(_, names)| !names.is_empty()).map(|(what, names)| {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        format!("{what} {}", names.join(", "))
+    });
+    let told: Vec<String> = told.collect();
+    if told.is_empty() { "as before".to_owned() } else { told.join("; ") }
+}
+
+/// A file and what it held: a hash, or nothing where it could not be read.
+type Fingerprint = (PathBuf, Option<u64>);
+
+/// The first file that does not hold what it held.
+fn changed<'f>(known: &[Fingerprint], seen: &'f [Fingerprint]) -> Option<&'f Path> {
+    seen.iter().find(|fingerprint| !known.contains(fingerprint)).map(|(path, _)| path.as_path())
+}
+
+fn fingerprints(main: &Path, files: &[PathBuf]) -> Vec<Fingerprint> {
     use std::hash::{DefaultHasher, Hash, Hasher};
-    std::iter::once(main)
-        .chain(files)
-        .map(|path| {
-            let content = std::fs::read(path).ok()?;
-            let mut hasher = DefaultHasher::new();
-            content.hash(&mut hasher);
-            Some(hasher.finish())
-        })
-        .collect()
+    let hash = |path: &Path| {
+        let content = std::fs::read(path).ok()?;
+        let mut hasher = DefaultHasher::new();
+        content.hash(&mut hasher);
+        Some(hasher.finish())
+    };
+    let paths = std::iter::once(main).chain(files.iter().map(PathBuf::as_path));
+    paths.map(|path| (path.to_path_buf(), hash(path))).collect()
 }
 
 async fn open_store(storage: Arc<dyn Storage>, config: &Config) -> Result<Arc<Store>, StartError> {
-    let mut options = StoreOptions::new(&config.log.path);
-    std::fs::create_dir_all(&config.log.path).map_err(StartError::FileSystem)?;
-    options.limits = retention::limits(&config.log).map_err(StartError::FileSystem)?;
+    let path = &config.log.path;
+    let mut options = StoreOptions::new(path);
+    std::fs::create_dir_all(path).map_err(|source| StartError::CreateDirectory { path: path.clone(), source })?;
+    options.limits = limits(&config.log)?;
     let (store, report) = tokio::task::spawn_blocking(move || Store::open(options, storage)).await??;
     report_recovery(&report);
     Ok(Arc::new(store))
+}
+
+fn limits(log: &writegate_config::Log) -> Result<RetentionLimits, StartError> {
+    retention::limits(log).map_err(|source| StartError::FileSystem { path: log.path.clone(), source })
 }
 
 async fn bind(what: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
@@ -524,5 +566,33 @@ fn report_tick(report: &TickReport) {
     }
     for failed in &report.errors {
         tracing::error!(tenant = failed.log, error = %Chain(&failed.error), "the log's upkeep failed; trying again");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reload_is_told_by_the_names_of_what_changed() {
+        let changes = Changes { added: vec!["a", "b"], removed: Vec::new(), changed: vec!["c"] };
+        assert_eq!(in_words(&changes), "added a, b; changed c");
+        assert_eq!(in_words(&Changes::<String>::default()), "as before");
+    }
+
+    #[test]
+    fn the_file_that_changed_is_the_one_that_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let [main, other, gone] = ["main", "other", "gone"].map(|name| directory.path().join(name));
+        for path in [&main, &other, &gone] {
+            std::fs::write(path, "before").unwrap();
+        }
+        let look = || fingerprints(&main, &[other.clone(), gone.clone()]);
+        let known = look();
+        assert_eq!(changed(&known, &look()), None);
+        std::fs::remove_file(&gone).unwrap();
+        assert_eq!(changed(&known, &look()), Some(gone.as_path()));
+        std::fs::write(&other, "after").unwrap();
+        assert_eq!(changed(&known, &look()), Some(other.as_path()));
     }
 }

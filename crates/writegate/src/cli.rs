@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::demo;
 
@@ -84,7 +85,8 @@ enum Command {
         writegate explain --config writegate.yml --tenant team-a 'up{job=\"x\"}'")]
     Explain(explain::ExplainArgs),
     /// Shows tenants and endpoints: rates, what is pending, how far behind, the last error
-    #[command(after_help = "Example:\n  writegate status\n\nRates are those of the last minute.")]
+    #[command(after_help = "Example:\n  writegate status\n\nRates are those of the last minute. \
+        RECEIVED and ACCEPTED count from when the tenant's log began,\nREFUSED from when the process started.")]
     Status(status::StatusArgs),
     /// Sends a window of the log to one endpoint again, beside the live delivery
     #[command(after_help = "Examples:\n  writegate replay mimir --tenant team-a --from 2h\n  \
@@ -108,7 +110,7 @@ pub fn run() -> ExitCode {
         }
     };
     if let Err(error) = start_logging(&cli.logging) {
-        return fail(&anyhow::anyhow!("--log-level: {error}"), 2);
+        return fail(&error, 2);
     }
     let result = match cli.command {
         Command::Serve { config, data } => serve::run(config, data),
@@ -131,14 +133,27 @@ fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn start_logging(logging: &Logging) -> Result<(), tracing_subscriber::filter::ParseError> {
-    let filter = EnvFilter::builder().parse(&logging.log_level)?;
+fn start_logging(logging: &Logging) -> anyhow::Result<()> {
+    let filter = log_filter(&logging.log_level)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     match logging.log_format {
         LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
     Ok(())
+}
+
+/// Reads `--log-level`. A word alone must be a level: as a part of the program it would silence all others.
+fn log_filter(text: &str) -> anyhow::Result<EnvFilter> {
+    let expected =
+        "expected error, warn, info, debug, trace or off, also per part as in info,writegate::delivery=debug";
+    let is_word = |directive: &str| !directive.is_empty() && !directive.contains(['=', '[']);
+    let words = text.split(',').map(str::trim).filter(|directive| is_word(directive));
+    for word in words {
+        word.parse::<LevelFilter>()
+            .map_err(|_invalid| anyhow::anyhow!("--log-level {text:?}: {word:?} is no level; {expected}"))?;
+    }
+    EnvFilter::builder().parse(text).map_err(|error| anyhow::anyhow!("--log-level {text:?}: {error}; {expected}"))
 }
 
 /// A runtime for the gateway; its threads decode, so there is one per core.

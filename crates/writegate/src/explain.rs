@@ -1,10 +1,13 @@
 //! What becomes of one series on its way to each endpoint, step by step: the same for a configuration on disk and for a
 //! running gateway. Sends nothing.
 
+use remote_write::check::{Checker, Rules};
+use remote_write::encode::encode_v1;
+use remote_write::model::{Label, Request, Sample, Series};
 use remote_write::relabel::{Definition, Outcome, Pipeline, Step};
-use remote_write::series_text;
+use remote_write::{Protocol, series_text};
 use serde::{Deserialize, Serialize};
-use writegate_config::{Endpoint, TenantName, Tenants};
+use writegate_config::{Config, Endpoint, Limits, TenantName, Tenants};
 
 use crate::delivery::{self, Origin};
 
@@ -15,6 +18,9 @@ pub(crate) struct Explanation {
     pub(crate) series: String,
     /// Whether pushes of the tenant are taken at all.
     pub(crate) admitted: bool,
+    /// Why the gateway itself does not take the series.
+    pub(crate) refused: Option<String>,
+    /// Empty if the gateway does not take the series: no endpoint ever sees it.
     pub(crate) endpoints: Vec<AtEndpoint>,
 }
 
@@ -53,18 +59,43 @@ pub(crate) enum Did {
     Dropped,
 }
 
+/// Reads the series that is asked about.
+///
+/// # Errors
+/// When the text is no series; one that looks like a selector is told apart.
+pub(crate) fn series(text: &str) -> Result<Vec<(String, String)>, String> {
+    series_text::parse(text).map_err(|invalid| {
+        let is_selector = ["`~`", "`!`", "`[`", "`(`"].contains(&invalid.found.as_str());
+        let hint = if is_selector { "; one series is wanted, with all its labels, not a selector" } else { "" };
+        format!("{invalid}{hint}")
+    })
+}
+
 /// Explains what endpoints get of a series with these labels.
-pub(crate) fn explain(
-    tenants: &Tenants,
-    endpoints: &[Endpoint],
-    tenant: &TenantName,
-    labels: &[(String, String)],
-) -> Explanation {
+pub(crate) fn explain(config: &Config, tenant: &TenantName, labels: &[(String, String)]) -> Explanation {
+    let admitted = config.tenants.admits(tenant);
+    let refused = refusal(&config.limits, labels);
+    let endpoints = if admitted && refused.is_none() { config.endpoints.as_slice() } else { &[] };
     Explanation {
         tenant: tenant.to_string(),
         series: series_text::format(labels),
-        admitted: tenants.admits(tenant),
-        endpoints: endpoints.iter().map(|endpoint| at(tenants, endpoint, tenant, labels)).collect(),
+        admitted,
+        refused,
+        endpoints: endpoints.iter().map(|endpoint| at(&config.tenants, endpoint, tenant, labels)).collect(),
+    }
+}
+
+/// Why a push would be told that this series is refused: the check of pushes says so.
+fn refusal(limits: &Limits, labels: &[(String, String)]) -> Option<String> {
+    let labels = labels.iter().map(|(name, value)| Label { name: name.as_bytes(), value: value.as_bytes() });
+    let series = Series { labels: labels.collect(), samples: vec![Sample::default()], ..Series::default() };
+    let mut push = Vec::new();
+    encode_v1(&Request { series: vec![series], metadata: Vec::new() }, &mut push);
+    let Limits { label_names, label_value_bytes, .. } = *limits;
+    let rules = Rules { label_names, label_value_bytes, ..Rules::default() };
+    match Checker::new().check(Protocol::V1, &push, &rules) {
+        Ok(checked) => checked.rejected.first().map(|offender| offender.cause.clone()),
+        Err(malformed) => Some(malformed.to_string()),
     }
 }
 
@@ -173,8 +204,7 @@ listeners: [{address: "127.0.0.1:9009"}]
 
     fn ask(series: &str) -> Explanation {
         let config = writegate_config::parse(YAML, Path::new("a.yml"), Path::new("")).unwrap().config;
-        let labels = series_text::parse(series).unwrap();
-        explain(&config.tenants, &config.endpoints, &TenantName::new("blue").unwrap(), &labels)
+        explain(&config, &TenantName::new("blue").unwrap(), &super::series(series).unwrap())
     }
 
     #[test]
@@ -213,13 +243,36 @@ listeners: [{address: "127.0.0.1:9009"}]
     }
 
     #[test]
+    fn what_the_gateway_refuses_itself_is_shown_no_endpoint() {
+        let yaml = format!("{YAML}limits: {{label_names: 2, label_value_bytes: 3}}");
+        let config = writegate_config::parse(&yaml, Path::new("a.yml"), Path::new("")).unwrap().config;
+        let ask = |tenant: &str, text: &str| {
+            let explanation = explain(&config, &TenantName::new(tenant).unwrap(), &series(text).unwrap());
+            (explanation.admitted, explanation.refused, explanation.endpoints.len())
+        };
+        let refused = |why: &str| (true, Some(why.to_owned()), 0);
+        assert_eq!(ask("blue", "up{job=\"x\"}"), (true, None, 3));
+        assert_eq!(ask("blue", "{job=\"x\"}"), refused("no metric name"));
+        assert_eq!(ask("blue", "up{a=\"x\", b=\"y\"}"), refused("3 labels, limit 2"));
+        assert_eq!(ask("blue", "up{a=\"long\"}"), refused("value of label \"a\" has 4 bytes, limit 3"));
+        assert_eq!(ask("red", "up"), (false, None, 0));
+    }
+
+    #[test]
+    fn a_selector_is_told_that_one_series_is_wanted() {
+        for selector in ["up{job=~\"x\"}", "up{job!=\"x\"}", "up{job!~\"x\"}", "up[5m]", "rate(up)"] {
+            assert!(series(selector).unwrap_err().contains("not a selector"), "{selector}");
+        }
+        assert!(!series("up{").unwrap_err().contains("not a selector"));
+    }
+
+    #[test]
     fn the_escaping_of_names_is_a_step_of_its_own() {
         let ask = |scheme: &str| {
             let yaml = format!("remote_write: [{{url: 'http://localhost/', metric_name_escaping_scheme: {scheme}}}]");
             let config = writegate_config::parse(&yaml, Path::new("a.yml"), Path::new("")).unwrap().config;
-            let labels = series_text::parse("{\"http.requests\"}").unwrap();
-            let tenant = TenantName::new("default").unwrap();
-            explain(&config.tenants, &config.endpoints, &tenant, &labels).endpoints.remove(0)
+            let labels = series("{\"http.requests\"}").unwrap();
+            explain(&config, &TenantName::new("default").unwrap(), &labels).endpoints.remove(0)
         };
         let escaped = ask("underscores");
         assert_eq!(escaped.arrives.as_deref(), Some("http_requests"));

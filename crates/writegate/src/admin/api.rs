@@ -11,9 +11,22 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Status {
     pub(crate) version: String,
     pub(crate) ready: bool,
+    /// Why the configuration was not read again when that was last tried.
+    pub(crate) last_reload_error: Option<String>,
     pub(crate) tenants: Vec<TenantStatus>,
     pub(crate) endpoints: Vec<EndpointStatus>,
+    pub(crate) configured: Vec<ConfiguredEndpoint>,
     pub(crate) dead_letters: Kept,
+}
+
+/// An endpoint of the configuration, whether or not a tenant has sent anything for it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ConfiguredEndpoint {
+    pub(crate) name: String,
+    pub(crate) url: String,
+    /// The statuses that hold deliveries to it.
+    pub(crate) held: Vec<u16>,
+    pub(crate) up: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -60,17 +73,17 @@ pub(crate) struct Kept {
 }
 
 /// `GET /api/v1/ledger`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Ledger {
     pub(crate) rows: Vec<LedgerRow>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct LedgerRow {
     pub(crate) tenant: String,
     pub(crate) endpoint: String,
-    pub(crate) state: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) state: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) replay: Option<u64>,
     pub(crate) samples: Book,
     pub(crate) histograms: Book,
@@ -79,7 +92,7 @@ pub(crate) struct LedgerRow {
 }
 
 /// One kind of data point: `accepted = delivered + pending + dropped + dead_lettered + expired`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Book {
     pub(crate) accepted: u64,
     pub(crate) delivered: u64,
@@ -133,12 +146,16 @@ pub(crate) struct Replay {
     pub(crate) endpoint: String,
     /// `running`, `done` or `cancelled`.
     pub(crate) state: String,
+    /// Its endpoint is no longer configured: a replay that is running waits.
+    pub(crate) endpoint_removed: bool,
     /// `earliest`, or a time.
     pub(crate) from: String,
     pub(crate) to: String,
     pub(crate) begun: String,
     /// Samples a second at most.
     pub(crate) rate: Option<u64>,
+    /// What the endpoint said when it last refused something of it for good, since the gateway started.
+    pub(crate) last_refusal: Option<String>,
     pub(crate) progress: Progress,
 }
 
@@ -150,6 +167,8 @@ pub(crate) struct Progress {
     /// Of them, those whose fate is known.
     pub(crate) done_samples: u64,
     pub(crate) delivered_samples: u64,
+    /// Done but not delivered, by the ledger's reasons.
+    pub(crate) undelivered_samples: BTreeMap<String, u64>,
     /// Done, of all data points in the window: 0 to 1.
     pub(crate) fraction: f64,
 }

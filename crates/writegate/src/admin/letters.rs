@@ -1,9 +1,11 @@
 //! `dead_letters`: what endpoints refused for good; listed, opened, tried again, let go.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dead_letters::{Envelope, Filter, Id, StoreError, Summary};
 use tokio::sync::Mutex;
+use writegate_config::TenantName;
 
 use super::api::{DroppedLetters, Letter, LetterAction, LetterPage, LettersWanted, OpenLetter, Retried};
 use super::contents;
@@ -17,6 +19,8 @@ use crate::delivery::RetryError;
 
 /// How many letters a page has unless told otherwise, and at most.
 const PAGE: (usize, usize) = (100, 1000);
+/// How many names are told to whoever asked for one that is not there.
+const NAMES_SHOWN: usize = 20;
 
 /// `GET /api/v1/dead_letters`. Blocks on the disk.
 ///
@@ -32,13 +36,50 @@ pub(super) fn list(app: &App, query: &str) -> Result<LetterPage, Refusal> {
         return Err(Refusal::Request("limit: expected at least 1".to_owned()));
     }
     let after = number("after", after)?;
+    let filter = Filter { tenant, endpoint };
+    check_names(app, &filter)?;
     // One more tells whether there are more.
-    let found = app.deliveries.dead_letters().list(&Filter { tenant, endpoint }, after, limit + 1);
+    let found = app.deliveries.dead_letters().list(&filter, after, limit + 1);
     let mut letters: Vec<Letter> = found.map_err(|error| failed(&error))?.iter().map(shown).collect();
     let has_more = letters.len() > limit;
     letters.truncate(limit);
     let next = letters.last().map(|letter| letter.id).filter(|_| has_more);
     Ok(LetterPage { letters, next })
+}
+
+/// A name that is known nowhere is a mistake, not a filter that nothing matches.
+fn check_names(app: &App, filter: &Filter) -> Result<(), Refusal> {
+    let kept = app.deliveries.dead_letters().totals();
+    if let Some(wanted) = &filter.endpoint {
+        let configured = app.deliveries.endpoints().into_iter().map(|endpoint| endpoint.config.name.clone());
+        let rows = app.deliveries.rows().into_iter().map(|row| row.endpoint.clone());
+        let known = configured.chain(rows).chain(kept.keys().map(|(_, endpoint)| endpoint.clone()));
+        check_name("endpoint", wanted, &known.collect())?;
+    }
+    if let Some(wanted) = &filter.tenant {
+        let config = app.config.load();
+        let is_configured = |name: &TenantName| config.tenants.get(name).is_some();
+        if TenantName::new(wanted).is_ok_and(|name| is_configured(&name)) {
+            return Ok(());
+        }
+        let listeners =
+            config.listeners.iter().filter_map(|listener| listener.tenant.as_ref()).map(ToString::to_string);
+        let logs = app.tenants.list().into_iter().map(|tenant| tenant.name.to_string());
+        let known = listeners.chain(logs).chain(kept.keys().map(|(tenant, _)| tenant.clone()));
+        check_name("tenant", wanted, &known.collect())?;
+    }
+    Ok(())
+}
+
+fn check_name(what: &str, wanted: &str, known: &BTreeSet<String>) -> Result<(), Refusal> {
+    if known.contains(wanted) {
+        return Ok(());
+    }
+    let shown: Vec<String> = known.iter().take(NAMES_SHOWN).cloned().collect();
+    let more = if known.len() > shown.len() { ", …" } else { "" };
+    let known =
+        if shown.is_empty() { "none is known".to_owned() } else { format!("known: {}{more}", shown.join(", ")) };
+    Err(Refusal::Unknown(format!("there is no {what} {wanted:?}; {known}")))
 }
 
 fn number(name: &str, value: Option<String>) -> Result<Option<u64>, Refusal> {
@@ -106,11 +147,12 @@ pub(super) async fn change(app: Arc<App>, turn: Arc<Mutex<()>>, wanted: LettersW
     if wanted.action == LetterAction::Drop && wanted.after.is_some() {
         return Err(Refusal::Request("after: a drop does everything at once; leave it out".to_owned()));
     }
+    let filter = Filter { tenant: wanted.tenant, endpoint: wanted.endpoint };
+    check_names(&app, &filter)?;
     let turn = turn.lock_owned().await;
     // A task of its own: a letter whose sender has gone away must still be booked as taken.
     let done = tokio::spawn(async move {
         let _turn = turn;
-        let filter = Filter { tenant: wanted.tenant, endpoint: wanted.endpoint };
         let ids = wanted.ids.as_deref();
         match wanted.action {
             LetterAction::Retry => {

@@ -5,10 +5,14 @@
 pub(crate) enum InvalidQuery {
     #[error("the query has a % that two hexadecimal digits do not follow, or is not UTF-8")]
     Encoding,
-    #[error("the query parameter {name:?} is not known here; there are {}", known.join(", "))]
+    #[error("the query parameter {name:?} is not known here; {}", those(known))]
     Unknown { name: String, known: &'static [&'static str] },
     #[error("the query parameter {0} must stand once")]
     Repeated(&'static str),
+}
+
+fn those(known: &[&str]) -> String {
+    if known.is_empty() { "this call has none".to_owned() } else { format!("there are {}", known.join(", ")) }
 }
 
 /// Reads the parameters that are known; the values come in the order of `known`.

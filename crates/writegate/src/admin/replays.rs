@@ -1,22 +1,24 @@
 //! `replays`: a window of the log that is sent again. Reads what is wanted and tells how far it is.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use remote_write::Counts;
 
-use super::api::{Progress, Replay, ReplayBegun, ReplayWanted, Replays};
+use super::api::{Book, Progress, Replay, ReplayBegun, ReplayWanted, Replays};
 use super::moment::{self, EARLIEST_MS, Utc};
 use super::refusal::Refusal;
+use super::status;
 use crate::app::App;
 use crate::chain::Chain;
 use crate::clock::now_ms;
 use crate::delivery::{ReplayError, ReplayRequest};
-use crate::ledger::{ReplayPlan, ReplayState, Row};
+use crate::ledger::{Balance, ReplayPlan, ReplayState, Row};
 use crate::record;
 
 /// `GET /api/v1/replays`.
 pub(super) fn list(app: &App) -> Replays {
-    Replays { replays: app.deliveries.replays().iter().map(|(row, plan)| shown(row, plan)).collect() }
+    Replays { replays: app.deliveries.replays().iter().map(|(row, plan)| shown(app, row, plan)).collect() }
 }
 
 /// `GET /api/v1/replays/{id}`.
@@ -26,7 +28,7 @@ pub(super) fn list(app: &App) -> Replays {
 pub(super) fn get(app: &App, id: u64) -> Result<Replay, Refusal> {
     let replays = app.deliveries.replays();
     let found = replays.iter().find(|(_, plan)| plan.id == id);
-    found.map(|(row, plan)| shown(row, plan)).ok_or_else(|| unknown(id))
+    found.map(|(row, plan)| shown(app, row, plan)).ok_or_else(|| unknown(id))
 }
 
 /// `POST /api/v1/replays`.
@@ -46,7 +48,10 @@ pub(super) async fn begin(app: Arc<App>, wanted: ReplayWanted) -> Result<ReplayB
     let ReplayWanted { tenant, endpoint, rate, .. } = wanted;
     let request = ReplayRequest { tenant, endpoint, from_ms, to_ms, rate: rate.unwrap_or(0) };
     let begun = tokio::task::spawn_blocking(move || app.deliveries.begin_replay(&request, now_ms)).await;
-    let id = begun.map_err(|error| Refusal::thread(&error))?.map_err(|error| refusal(&error))?;
+    let id = begun.map_err(|error| Refusal::thread(&error))?.map_err(|error| match error {
+        ReplayError::Empty => Refusal::Conflict(empty(from_ms, to_ms, now_ms)),
+        other => refusal(&other),
+    })?;
     Ok(ReplayBegun { id })
 }
 
@@ -85,21 +90,43 @@ pub(super) async fn cancel(app: Arc<App>, id: u64) -> Result<Replay, Refusal> {
     get(&app, id)
 }
 
+/// What there could be in a window of which the log holds nothing.
+fn empty(from_ms: i64, to_ms: i64, now_ms: i64) -> String {
+    let (from, to) = (begin_of(from_ms), Utc(to_ms));
+    if from_ms > now_ms {
+        return format!("nothing to replay: the window begins at {from}, in the future; times are those of receipt");
+    }
+    format!(
+        "nothing to replay: of what was received for the tenant from {from} to {to} the log holds nothing; what endpoints \
+         have had stays for log.retain, raise that to have more at hand the next time"
+    )
+}
+
+/// `earliest`, or the time.
+fn begin_of(from_ms: i64) -> String {
+    if from_ms == EARLIEST_MS { "earliest".to_owned() } else { Utc(from_ms).to_string() }
+}
+
 fn unknown(id: u64) -> Refusal {
     Refusal::Unknown(format!("there is no replay {id}; of those that ended only the last ones are shown"))
 }
 
-fn shown(row: &Row, plan: &ReplayPlan) -> Replay {
-    let from = if plan.from_ms == EARLIEST_MS { "earliest".to_owned() } else { Utc(plan.from_ms).to_string() };
+fn shown(app: &App, row: &Row, plan: &ReplayPlan) -> Replay {
+    let endpoints = app.deliveries.endpoints();
+    let endpoint = endpoints.iter().find(|endpoint| endpoint.config.name == row.endpoint);
+    // The name of a replay's delivery.
+    let delivery = format!("{} (replay {})", row.tenant, plan.id);
     Replay {
         id: plan.id,
         tenant: row.tenant.to_string(),
         endpoint: row.endpoint.clone(),
         state: plan.state.as_str().to_owned(),
-        from,
+        endpoint_removed: endpoint.is_none(),
+        from: begin_of(plan.from_ms),
         to: Utc(plan.to_ms).to_string(),
         begun: Utc(plan.begun_ms).to_string(),
         rate: Some(plan.rate).filter(|rate| *rate > 0),
+        last_refusal: endpoint.and_then(|endpoint| endpoint.health.of(&delivery).refusal),
         progress: progress(row, plan),
     }
 }
@@ -116,8 +143,15 @@ fn progress(row: &Row, plan: &ReplayPlan) -> Progress {
         accepted_samples: window.samples,
         done_samples: done.samples,
         delivered_samples: balance.books.delivered.samples,
+        undelivered_samples: undelivered(&balance),
         fraction,
     }
+}
+
+fn undelivered(balance: &Balance) -> BTreeMap<String, u64> {
+    let Book { dropped, dead_lettered, expired, .. } = status::book(balance, |counts| counts.samples);
+    let expired = Some(("expired".to_owned(), expired)).filter(|(_, samples)| *samples > 0);
+    dropped.into_iter().chain(dead_lettered).chain(expired).collect()
 }
 
 const fn points(counts: Counts) -> u64 {

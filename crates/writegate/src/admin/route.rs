@@ -59,6 +59,16 @@ impl Route {
         }
     }
 
+    /// Whether it belongs to the JSON API, where what is not known is an error.
+    pub(super) const fn is_api(&self) -> bool {
+        !matches!(self, Self::Healthy | Self::Ready | Self::Reload | Self::Metrics | Self::Page)
+    }
+
+    /// Whether a GET reads parameters from the query itself.
+    pub(super) const fn reads_query(&self) -> bool {
+        matches!(self, Self::Explain | Self::Letters)
+    }
+
     pub(super) fn takes(&self, method: &Method) -> bool {
         self.allowed().split(", ").any(|allowed| allowed == method.as_str())
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use dead_letters::Totals;
 use remote_write::Counts;
 
-use super::api::{Book, EndpointStatus, Kept, Ledger, LedgerRow, Status, TenantStatus};
+use super::api::{Book, ConfiguredEndpoint, EndpointStatus, Kept, Ledger, LedgerRow, Status, TenantStatus};
 use super::rates::Rates;
 use crate::app::App;
 use crate::delivery::Endpoint;
@@ -25,9 +25,20 @@ pub(super) fn status(app: &App, rates: &Rates) -> Status {
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ready: app.is_ready(),
+        last_reload_error: app.last_reload().error,
         tenants: app.tenants.list().iter().map(|tenant| of_tenant(tenant, rates)).collect(),
         endpoints: live.map(|row| of_row(app, rates, row, &endpoints, &kept)).collect(),
+        configured: endpoints.iter().map(|endpoint| configured(endpoint)).collect(),
         dead_letters: Kept { count, bytes },
+    }
+}
+
+fn configured(endpoint: &Endpoint) -> ConfiguredEndpoint {
+    ConfiguredEndpoint {
+        name: endpoint.config.name.clone(),
+        url: endpoint.config.url.redacted(),
+        held: endpoint.health.held().iter().map(|code| code.as_u16()).collect(),
+        up: endpoint.health.is_up(),
     }
 }
 
@@ -55,7 +66,7 @@ fn of_row(app: &App, rates: &Rates, row: &Row, endpoints: &[Arc<Endpoint>], kept
         tenant: row.tenant.to_string(),
         endpoint: row.endpoint.clone(),
         url: endpoint.map(|endpoint| endpoint.config.url.redacted()).unwrap_or_default(),
-        state: state(row).to_owned(),
+        state: state(row, endpoints).to_owned(),
         delivered_samples_per_second: rates.delivered(row.tenant.as_str(), &row.endpoint, delivered),
         accepted_samples: balance.accepted.samples,
         delivered_samples: delivered,
@@ -80,24 +91,30 @@ pub(super) fn letters_of(kept: &Totals, row: &Row) -> u64 {
     reasons.map_or(0, |reasons| reasons.iter().map(|reason| reason.letters).sum())
 }
 
-fn state(row: &Row) -> &'static str {
-    if row.is_active() { "active" } else { "removed" }
+/// The cursor of a replay that has ended is no sign: what counts there is whether the endpoint is configured.
+fn state(row: &Row, endpoints: &[Arc<Endpoint>]) -> &'static str {
+    let is_active = match row.plan() {
+        Some(_replay) => endpoints.iter().any(|endpoint| endpoint.config.name == row.endpoint),
+        None => row.is_active(),
+    };
+    if is_active { "active" } else { "removed" }
 }
 
 /// `GET /api/v1/ledger`: by tenant and endpoint, the live delivery before its replays.
 pub(super) fn ledger(app: &App) -> Ledger {
-    let mut rows: Vec<LedgerRow> = app.deliveries.rows().iter().map(|row| ledger_row(row)).collect();
+    let endpoints = app.deliveries.endpoints();
+    let mut rows: Vec<LedgerRow> = app.deliveries.rows().iter().map(|row| ledger_row(row, &endpoints)).collect();
     rows.sort_by(|a, b| (&a.tenant, &a.endpoint, a.replay).cmp(&(&b.tenant, &b.endpoint, b.replay)));
     Ledger { rows }
 }
 
-fn ledger_row(row: &Row) -> LedgerRow {
+fn ledger_row(row: &Row, endpoints: &[Arc<Endpoint>]) -> LedgerRow {
     let balance = row.balance();
     let examples = balance.books.examples();
     LedgerRow {
         tenant: row.tenant.to_string(),
         endpoint: row.endpoint.clone(),
-        state: state(row),
+        state: state(row, endpoints).to_owned(),
         replay: balance.books.plan.as_ref().map(|plan| plan.id),
         samples: book(&balance, |counts| counts.samples),
         histograms: book(&balance, |counts| counts.histograms),
@@ -106,7 +123,8 @@ fn ledger_row(row: &Row) -> LedgerRow {
     }
 }
 
-fn book(balance: &Balance, kind: fn(&Counts) -> u64) -> Book {
+/// One kind of a balance.
+pub(super) fn book(balance: &Balance, kind: fn(&Counts) -> u64) -> Book {
     let by_reason = |totals: &[crate::ledger::Total]| -> BTreeMap<String, u64> {
         let counts = totals.iter().map(|total| (total.reason.to_string(), kind(&total.counts)));
         counts.filter(|(_, count)| *count > 0).collect()

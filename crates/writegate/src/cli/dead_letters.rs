@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
 use super::gateway::{AdminArgs, Gateway};
-use super::show::{Align, ProgressLine, Table, bytes, plain, print, tell};
+use super::show::{self, Align, ProgressLine, Table, bytes, plain, plural, print, tell};
 use crate::admin::api::{
     DroppedLetters, LetterAction, LetterPage, LettersWanted, OpenLetter, Retried, SeriesShown, Status,
 };
@@ -31,8 +31,8 @@ enum Action {
         /// How many at most
         #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u64).range(1..))]
         limit: u64,
-        /// Those behind this one
-        #[arg(long, value_name = "ID")]
+        /// Begin after the letter of this number: the listing goes on from there
+        #[arg(long, value_name = "ID", value_parser = id)]
         after: Option<u64>,
         #[command(flatten)]
         output: Output,
@@ -40,7 +40,8 @@ enum Action {
     /// Shows one with its series
     #[command(after_help = "Example:\n  writegate dead-letters show 17")]
     Show {
-        /// Its id, from the list
+        /// The letter's number, in the first column of the list
+        #[arg(value_name = "ID", value_parser = id)]
         id: u64,
         #[command(flatten)]
         output: Output,
@@ -82,8 +83,8 @@ struct Filter {
 
 #[derive(Debug, Args)]
 struct Choice {
-    /// These, if they match; without: all that match
-    #[arg(value_name = "ID")]
+    /// The numbers of letters, in the first column of the list; without any, all that match
+    #[arg(value_name = "ID", value_parser = id)]
     ids: Vec<u64>,
     #[command(flatten)]
     filter: Filter,
@@ -96,6 +97,11 @@ struct Output {
     json: bool,
     #[command(flatten)]
     admin: AdminArgs,
+}
+
+fn id(text: &str) -> Result<u64, String> {
+    let expected = "expected the number of a dead letter, as writegate dead-letters list shows it";
+    text.parse().map_err(|_invalid| expected.to_owned())
 }
 
 /// Does what was asked for.
@@ -175,10 +181,9 @@ async fn show(id: u64, output: &Output) -> anyhow::Result<ExitCode> {
 
 fn letter_text(open: &OpenLetter) -> String {
     let letter = &open.letter;
-    let counts = format!(
-        "{} series, {} samples, {} histograms, {} exemplars",
-        letter.series, letter.samples, letter.histograms, letter.exemplars
-    );
+    let kinds = [("sample", letter.samples), ("histogram", letter.histograms), ("exemplar", letter.exemplars)];
+    let kinds = kinds.map(|(kind, number)| format!("{number} {kind}{}", plural(number)));
+    let counts = format!("{} series, {}", letter.series, kinds.join(", "));
     let id = letter.id.to_string();
     let mut text = String::new();
     for (key, value) in [
@@ -283,7 +288,7 @@ async fn drop_letters(choice: Choice, yes: bool, output: &Output) -> anyhow::Res
 fn verdict(named: u64, found: u64, all_went_well: bool) -> ExitCode {
     let missing = named.saturating_sub(found);
     if missing > 0 {
-        tell(&format!("{missing} of the {named} named are no dead letters that match (any more)"));
+        tell(&format!("{missing} of {named} named: no such dead letter (any more), or none that matches"));
     }
     if all_went_well && missing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -301,7 +306,7 @@ async fn is_confirmed(gateway: &Gateway, choice: &Choice) -> anyhow::Result<bool
         named => named as u64,
     };
     let mut err = std::io::stderr().lock();
-    write!(err, "Drop {letters} dead letters for good? [y/N] ").and_then(|()| err.flush()).context("ask")?;
+    write!(err, "Drop {} for good? [y/N] ", show::dead_letters(letters)).and_then(|()| err.flush()).context("ask")?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).context("read the answer")?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use remote_write::series_text;
 use writegate_config::TenantName;
 
 use super::gateway::{AdminArgs, Gateway};
 use super::show::{plain, print};
 use crate::admin::query;
-use crate::explain::{Did, Explanation, explain};
+use crate::explain::{self, Did, Explanation, explain};
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
@@ -32,7 +31,7 @@ pub(super) struct ExplainArgs {
 }
 
 fn series(text: &str) -> Result<String, String> {
-    series_text::parse(text).map(|_labels| text.to_owned()).map_err(|invalid| invalid.to_string())
+    explain::series(text).map(|_labels| text.to_owned())
 }
 
 fn tenant(name: &str) -> Result<TenantName, String> {
@@ -62,16 +61,24 @@ fn offline(file: &Path, args: &ExplainArgs) -> anyhow::Result<Explanation> {
         Ok(loaded) => loaded.config,
         Err(problems) => anyhow::bail!("the configuration is not valid:\n{problems}"),
     };
-    Ok(explain(&config.tenants, &config.endpoints, &args.tenant, &series_text::parse(&args.series)?))
+    let labels = explain::series(&args.series).map_err(anyhow::Error::msg)?;
+    Ok(explain(&config, &args.tenant, &labels))
 }
 
 fn text(explanation: &Explanation) -> String {
-    let Explanation { tenant, series, admitted, endpoints } = explanation;
+    let Explanation { tenant, series, admitted, refused, endpoints } = explanation;
     let mut text = format!("{} of tenant {tenant}", plain(series));
     if !admitted {
-        text.push_str("\nIts pushes are refused: `tenants` does not list it.");
+        text.push_str(
+            "\nrefused: `tenants` does not list this tenant; nothing it sends is taken, no endpoint gets any of it",
+        );
     }
-    if endpoints.is_empty() {
+    if let Some(why) = refused {
+        // Writing to a string cannot fail.
+        write!(text, "\nrefused: {}; the gateway does not take this series, no endpoint gets it", plain(why))
+            .unwrap_or_default();
+    }
+    if *admitted && refused.is_none() && endpoints.is_empty() {
         text.push_str("\nNo endpoint is configured.");
     }
     for at in endpoints {

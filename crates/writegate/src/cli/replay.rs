@@ -8,13 +8,18 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::gateway::{AdminArgs, Gateway, Reply};
-use super::show::{Align, ProgressLine, Table, count, print, tell};
+use super::show::{Align, ProgressLine, Table, count, plain, plural, print, tell};
 use crate::admin::api::{Replay, ReplayBegun, ReplayWanted, Replays};
 use crate::admin::moment;
 use crate::clock::now_ms;
 
 /// How often a replay that is waited for is asked how far it is.
 const ASK_EVERY: Duration = Duration::from_millis(500);
+/// The ledger's word for what an endpoint refuses of a replay.
+const REFUSED: &str = "replay_refused";
+/// Why that is so, most often.
+const OUT_OF_ORDER: &str = "A replay is older than what the endpoint has. An endpoint that refuses it needs an out-of-order \
+    window (Prometheus: tsdb.out_of_order_time_window; Mimir: out_of_order_time_window); then replay again.";
 
 #[derive(Debug, Args)]
 pub(super) struct ReplayArgs {
@@ -30,7 +35,7 @@ pub(super) struct ReplayArgs {
     /// And before then; the same forms
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "now")]
     to: String,
-    /// Samples a second at most
+    /// Samples a second at most, on average: a record of the log is sent whole
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     rate: Option<u64>,
     /// Wait until it has ended; Ctrl-C ends the waiting, not the replay
@@ -39,7 +44,7 @@ pub(super) struct ReplayArgs {
     /// List the replays that are running, and the last ones that ended
     #[arg(long, conflicts_with_all = ["endpoint", "tenant", "from", "to", "rate", "wait", "cancel"])]
     list: bool,
-    /// Cancel a replay
+    /// Cancel the replay of this number, as --list shows it
     #[arg(long, value_name = "ID", conflicts_with_all = ["endpoint", "tenant", "from", "to", "rate", "wait"])]
     cancel: Option<u64>,
     /// Print the gateway's JSON
@@ -84,13 +89,19 @@ async fn list(gateway: &Gateway, json: bool) -> anyhow::Result<ExitCode> {
         ("STATE", Align::Left),
         ("DONE", Align::Right),
         ("SAMPLES", Align::Right),
+        ("DELIVERED", Align::Right),
+        ("RATE", Align::Right),
+        ("BEGUN", Align::Left),
         ("FROM", Align::Left),
         ("TO", Align::Left),
     ]);
     for replay in replays {
         let (done, samples) = (percent(&replay), count(replay.progress.accepted_samples));
-        let Replay { id, tenant, endpoint, state, from, to, .. } = replay;
-        table.row([id.to_string(), tenant, endpoint, state, done, samples, from, to]);
+        let delivered = count(replay.progress.delivered_samples);
+        let rate = replay.rate.map_or_else(|| "no limit".to_owned(), |rate| format!("{}/s", count(rate)));
+        let state = if replay.endpoint_removed { format!("{}, endpoint removed", replay.state) } else { replay.state };
+        let Replay { id, tenant, endpoint, begun, from, to, .. } = replay;
+        table.row([id.to_string(), tenant, endpoint, state, done, samples, delivered, rate, begun, from, to]);
     }
     print(&table.text())?;
     Ok(ExitCode::SUCCESS)
@@ -124,7 +135,7 @@ async fn begin(gateway: &Gateway, args: &ReplayArgs) -> anyhow::Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-/// Shows how far it is until it ends: 0 if that was its own end, 1 if it was cancelled.
+/// Shows how far it is until it ends: 0 if that was its own end and the endpoint took everything it was sent, else 1.
 async fn watch(gateway: &Gateway, id: u64, json: bool) -> anyhow::Result<ExitCode> {
     let mut line = ProgressLine::default();
     let mut interval = tokio::time::interval(ASK_EVERY);
@@ -134,9 +145,10 @@ async fn watch(gateway: &Gateway, id: u64, json: bool) -> anyhow::Result<ExitCod
         let replay: Replay = reply.read()?;
         let (done, all) = (count(replay.progress.done_samples), count(replay.progress.accepted_samples));
         line.show(&format!("replay {id}: {} ({done} of {all} samples)", percent(&replay)));
+        let is_refused = replay.progress.undelivered_samples.contains_key(REFUSED);
         let code = match replay.state.as_str() {
             "running" => continue,
-            "done" => ExitCode::SUCCESS,
+            "done" if !is_refused => ExitCode::SUCCESS,
             _ => ExitCode::FAILURE,
         };
         drop(line);
@@ -149,16 +161,34 @@ fn ended(reply: &Reply, json: bool, code: ExitCode) -> anyhow::Result<ExitCode> 
         print(&reply.text)?;
         return Ok(code);
     }
-    let Replay { id, tenant, endpoint, state, progress, .. } = reply.read()?;
-    let not_taken = match progress.done_samples.saturating_sub(progress.delivered_samples) {
-        0 => String::new(),
-        not_taken => format!(", {not_taken} it did not take (see /api/v1/ledger)"),
-    };
-    print(&format!(
-        "Replay {id} of {tenant} to {endpoint} is {state}: {} samples delivered{not_taken}.",
-        progress.delivered_samples
-    ))?;
+    let replay: Replay = reply.read()?;
+    let Replay { id, tenant, endpoint, state, progress, .. } = &replay;
+    let mut parts =
+        vec![format!("{0} sample{1} delivered", progress.delivered_samples, plural(progress.delivered_samples))];
+    for (reason, samples) in &progress.undelivered_samples {
+        parts.push(format!("{samples} {}", undelivered(reason, &replay)));
+    }
+    print(&format!("Replay {id} of {tenant} to {endpoint} is {state}: {}.", parts.join(", ")))?;
+    if progress.undelivered_samples.contains_key(REFUSED) {
+        tell(OUT_OF_ORDER);
+    }
     Ok(code)
+}
+
+/// What became of samples that were not delivered, in words.
+fn undelivered(reason: &str, replay: &Replay) -> String {
+    match reason {
+        "relabel" => "dropped by relabel rules".to_owned(),
+        "resent" => "stored already (resent)".to_owned(),
+        "not_written" => "answered 2xx but not written (not_written)".to_owned(),
+        "untranslatable" => "that the endpoint's form cannot carry (untranslatable)".to_owned(),
+        "expired" => "expired".to_owned(),
+        REFUSED => {
+            let words = replay.last_refusal.as_ref().map(|words| format!(": {}", plain(words))).unwrap_or_default();
+            format!("refused by the endpoint ({REFUSED}){words}")
+        }
+        other => format!("not delivered ({other})"),
+    }
 }
 
 fn percent(replay: &Replay) -> String {

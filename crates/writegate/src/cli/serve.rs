@@ -39,7 +39,7 @@ async fn serve(config: Config, config_file: Option<PathBuf>) -> anyhow::Result<E
     raise_file_limit();
     let endpoints = config.endpoints.len();
     let data = config.log.path.clone();
-    let gateway = Gateway::start(config, config_file).await.context("writegate cannot start")?;
+    let gateway = Gateway::start(config, config_file).await.context("cannot start")?;
     tracing::info!(
         listeners = ?gateway.ingest_addresses().await,
         admin = %gateway.admin_address(),

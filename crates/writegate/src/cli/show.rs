@@ -111,6 +111,16 @@ pub(super) fn count(number: u64) -> String {
     amount(number as f64)
 }
 
+/// What ends the noun behind a number.
+pub(super) const fn plural(number: u64) -> &'static str {
+    if number == 1 { "" } else { "s" }
+}
+
+/// `1 dead letter`, `1.2k dead letters`.
+pub(super) fn dead_letters(number: u64) -> String {
+    format!("{} dead letter{}", count(number), plural(number))
+}
+
 /// `512 B`, `1.5 MiB`.
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
 pub(super) fn bytes(number: u64) -> String {
@@ -158,6 +168,7 @@ mod tests {
         let amounts = [0.0, 0.25, 85.0, 999.0, 999.6, 1234.0, 12_345.0, 34_000_000.0].map(amount);
         assert_eq!(amounts, ["0", "0.2", "85", "999", "1.0k", "1.2k", "12k", "34M"]);
         assert_eq!([0, 1023, 1024, 1_572_864, 1 << 40].map(bytes), ["0 B", "1023 B", "1.0 KiB", "1.5 MiB", "1.0 TiB"]);
+        assert_eq!([0, 1, 1234].map(dead_letters), ["0 dead letters", "1 dead letter", "1.2k dead letters"]);
         let ages = [0.0, 0.44, 50.9, 200.0, 180.0, 18_060.0, 183_600.0].map(age);
         assert_eq!(ages, ["0.0s", "0.4s", "50s", "3m20s", "3m", "5h1m", "2d3h"]);
     }

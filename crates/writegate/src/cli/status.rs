@@ -1,15 +1,19 @@
 //! `writegate status`: tenants and endpoints at a glance.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::gateway::{AdminArgs, Gateway};
-use super::show::{Align, Table, age, amount, bytes, count, print};
-use crate::admin::api::{EndpointStatus, Status};
+use super::show::{Align, Table, age, amount, bytes, count, dead_letters, plain, print};
+use crate::admin::api::{ConfiguredEndpoint, EndpointStatus, Ledger, LedgerRow, Status};
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
+    /// Show also why data was dropped, refused or expired: each reason with its data points and an example
+    #[arg(long, conflicts_with = "json")]
+    reasons: bool,
     /// Print the gateway's JSON
     #[arg(long)]
     json: bool,
@@ -19,31 +23,92 @@ pub(super) struct StatusArgs {
 
 /// Asks once and prints.
 pub(super) async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
-    let reply = Gateway::of(&args.admin)?.get("/api/v1/status").await?;
+    let gateway = Gateway::of(&args.admin)?;
+    let reply = gateway.get("/api/v1/status").await?;
     if args.json {
         print(&reply.text)?;
-    } else {
-        print(&text(&reply.read()?))?;
+        return Ok(ExitCode::SUCCESS);
     }
+    let mut parts = parts(&reply.read()?);
+    if args.reasons {
+        parts.push(reasons(&gateway.get("/api/v1/ledger").await?.read()?));
+    }
+    print(&parts.join("\n\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(status: &Status) -> String {
-    if status.tenants.is_empty() {
-        return "No tenant has sent anything yet.".to_owned();
+/// What is told, in the order of its weight.
+fn parts(status: &Status) -> Vec<String> {
+    let mut parts = Vec::new();
+    if let Some(error) = &status.last_reload_error {
+        parts.push(format!("The last reload failed: {}", plain(error)));
     }
-    let mut text = tenants(status);
-    text.push_str("\n\n");
-    text.push_str(&if status.endpoints.is_empty() {
-        "No endpoint is configured (remote_write): what is received waits in the log.".to_owned()
-    } else {
-        endpoints(status)
+    parts.push(if status.tenants.is_empty() { "No tenant has sent anything yet.".to_owned() } else { tenants(status) });
+    parts.push(match (status.endpoints.as_slice(), status.configured.as_slice()) {
+        ([], []) => "No endpoint is configured (remote_write): what is received waits in the log.".to_owned(),
+        ([], endpoints) => configured(endpoints),
+        _ => endpoints(status),
     });
     if status.dead_letters.count > 0 {
-        let (letters, size) = (count(status.dead_letters.count), bytes(status.dead_letters.bytes));
-        text.push_str(&format!("\n\n{letters} dead letters, {size}: see writegate dead-letters list"));
+        let (letters, size) = (dead_letters(status.dead_letters.count), bytes(status.dead_letters.bytes));
+        parts.push(format!("{letters}, {size}: see writegate dead-letters list"));
     }
-    text
+    parts
+}
+
+fn configured(endpoints: &[ConfiguredEndpoint]) -> String {
+    let mut table = Table::new([("ENDPOINT", Align::Left), ("STATE", Align::Left), ("URL", Align::Left)]);
+    for endpoint in endpoints {
+        let state = match (endpoint.held.first(), endpoint.up) {
+            (Some(code), _) => format!("held ({code})"),
+            (None, false) => "failing".to_owned(),
+            (None, true) => "nothing to send yet".to_owned(),
+        };
+        table.row([endpoint.name.clone(), state, endpoint.url.clone()]);
+    }
+    table.text()
+}
+
+/// Why data points of live deliveries did not arrive.
+fn reasons(ledger: &Ledger) -> String {
+    let mut table = Table::new([
+        ("TENANT", Align::Left),
+        ("ENDPOINT", Align::Left),
+        ("FATE", Align::Left),
+        ("REASON", Align::Left),
+        ("DATA POINTS", Align::Right),
+        ("EXAMPLE", Align::Left),
+    ]);
+    let rows: Vec<_> = ledger.rows.iter().filter(|row| row.replay.is_none()).flat_map(reasons_of).collect();
+    if rows.is_empty() {
+        return "Nothing was dropped, refused or expired.".to_owned();
+    }
+    rows.into_iter().for_each(|row| table.row(row));
+    table.text()
+}
+
+fn reasons_of(row: &LedgerRow) -> Vec<[String; 6]> {
+    let books = [&row.samples, &row.histograms, &row.exemplars];
+    let expired = books.map(|book| book.expired).iter().sum();
+    let mut cells = by_reason(row, "dropped", books.map(|book| &book.dropped));
+    cells.extend(by_reason(row, "dead letter", books.map(|book| &book.dead_lettered)));
+    if expired > 0 {
+        cells.push(reason(row, "expired", "expired", expired));
+    }
+    cells
+}
+
+fn by_reason(row: &LedgerRow, fate: &str, kinds: [&BTreeMap<String, u64>; 3]) -> Vec<[String; 6]> {
+    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+    for (reason, number) in kinds.into_iter().flatten() {
+        *sums.entry(reason).or_default() += number;
+    }
+    sums.into_iter().map(|(name, number)| reason(row, fate, name, number)).collect()
+}
+
+fn reason(row: &LedgerRow, fate: &str, name: &str, number: u64) -> [String; 6] {
+    let example = row.examples.get(name).cloned().unwrap_or_default();
+    [row.tenant.clone(), row.endpoint.clone(), fate.to_owned(), name.to_owned(), count(number), example]
 }
 
 fn tenants(status: &Status) -> String {

@@ -69,7 +69,7 @@ pub(super) enum Refusal {
     #[error("{what} is over the limit of {limit} bytes{seen}; send less at once or raise {key} (wg-too-large)")]
     TooLarge { what: &'static str, limit: u64, seen: String, key: &'static str },
     /// The good series are stored; the text says how many were not, and why.
-    #[error("{text}; the others are stored (wg-invalid-series)")]
+    #[error("{text}; the rest, if any, is stored (wg-invalid-series)")]
     Partial { text: String, vm_protocol: bool },
     #[error("too many bytes are being received at this moment (limits.in_flight_bytes); try again (wg-busy)")]
     Busy,
@@ -162,6 +162,12 @@ mod tests {
             let seconds: u32 = response.headers()[RETRY_AFTER].to_str().unwrap().parse().unwrap();
             assert!((1..=10).contains(&seconds));
         }
+    }
+
+    #[test]
+    fn a_refusal_of_the_only_series_does_not_speak_of_others() {
+        let partial = Refusal::Partial { text: "1 of 1 series refused".to_owned(), vm_protocol: false };
+        assert_eq!(partial.to_string(), "1 of 1 series refused; the rest, if any, is stored (wg-invalid-series)");
     }
 
     #[test]

@@ -69,6 +69,10 @@ fn the_status_tells_rates_lag_limits_and_what_an_endpoint_said_last() {
         );
         assert!(held["last_error"].as_str().unwrap().contains("who are you?"), "{held}");
         assert!(rate(&held["lag_seconds"]) > 0.0 && rate(&held["delivered_samples_per_second"]) == 0.0, "{held}");
+        let configured = status["configured"].as_array().unwrap();
+        let shown = configured.iter().map(|one| json!([one["name"], one["held"], one["up"]])).collect::<Vec<_>>();
+        assert_eq!(shown, [json!(["well", [], true]), json!(["held", [403], false])]);
+        assert_eq!((&configured[0]["url"], &status["last_reload_error"]), (&well["url"], &json!(null)));
         assert_eq!(status["dead_letters"]["count"], 1);
         assert!(status["dead_letters"]["bytes"].as_u64().unwrap() > 0);
         gateway.finish().await;
@@ -129,7 +133,9 @@ fn a_replay_has_metrics_and_a_row_of_its_own_and_says_how_far_it_is() {
             (&replay["state"], &replay["from"], &replay["rate"]),
             (&json!("running"), &json!("earliest"), &json!(1_000_000))
         );
-        let progress = json!({"accepted_samples": 2, "done_samples": 0, "delivered_samples": 0, "fraction": 0.0});
+        let mut progress = json!({
+            "accepted_samples": 2, "done_samples": 0, "delivered_samples": 0, "undelivered_samples": {}, "fraction": 0.0
+        });
         assert_eq!(replay["progress"], progress);
         let time = replay["begun"].as_str().unwrap();
         assert!(time.len() == 24 && time.ends_with('Z'), "{time}");
@@ -142,12 +148,14 @@ fn a_replay_has_metrics_and_a_row_of_its_own_and_says_how_far_it_is() {
             (get(&gateway, "/api/v1/replays/1").await["state"] == "done").then_some(())
         })
         .await;
-        let progress = json!({"accepted_samples": 2, "done_samples": 2, "delivered_samples": 2, "fraction": 1.0});
+        (progress["done_samples"], progress["delivered_samples"]) = (json!(2), json!(2));
+        progress["fraction"] = json!(1.0);
         assert_eq!(get(&gateway, "/api/v1/replays/1").await["progress"], progress);
         assert_eq!(gateway.metric(delivered).await, 2.0, "what is sent once more is not delivered twice");
         assert_eq!(gateway.metric(r#"writegate_replays_running{endpoint="a"}"#).await, 0.0);
         let rows = get(&gateway, "/api/v1/ledger").await["rows"].clone();
         assert_eq!((rows.as_array().unwrap().len(), rows[0].get("replay"), &rows[1]["replay"]), (2, None, &json!(1)));
+        assert_eq!(rows[1]["state"], "active", "the endpoint of the replay that ended is configured");
         assert_eq!(get(&gateway, "/api/v1/status").await["endpoints"].as_array().unwrap().len(), 1);
         let error = refused(&gateway, Method::DELETE, "/api/v1/replays/1", "", 409, "conflict").await;
         assert!(error.contains("replay 1 is done"), "{error}");
@@ -168,7 +176,8 @@ fn a_replay_that_cannot_be_says_why() {
             (r#"{"endpoint":"x","tenant":"default","from":"2h"}"#.to_owned(), 404, "unknown", "no such endpoint"),
             (r#"{"endpoint":"a","tenant":"x","from":"2h"}"#.to_owned(), 404, "unknown", "nothing was ever accepted"),
             (r#"{"endpoint":"b","tenant":"default","from":"2h"}"#.to_owned(), 409, "conflict", "does not take"),
-            (window("\"2100-01-01T00:00:00Z\",\"to\":\"2101-01-01T00:00:00Z\""), 409, "conflict", "holds nothing"),
+            (window("\"2100-01-01T00:00:00Z\",\"to\":\"2101-01-01T00:00:00Z\""), 409, "conflict", "in the future"),
+            (window("\"1970-01-01T00:00:00Z\",\"to\":\"1970-01-02T00:00:00Z\""), 409, "conflict", "log.retain"),
             (window("\"now\",\"to\":\"2h\""), 400, "request", "ends"),
             (window("\"yesterday\""), 400, "request", "from: \"yesterday\" is no time"),
             (window("\"2026-01-31T18:00:00\""), 400, "request", "no time zone"),
@@ -209,9 +218,14 @@ fn dead_letters_are_listed_in_pages_and_opened_with_their_values() {
         assert_eq!((ids.len(), &first["next"]), (2, &json!(ids[1])), "{first}");
         let second = get(&gateway, &format!("/api/v1/dead_letters?limit=2&after={}", ids[1])).await;
         assert_eq!((second["letters"].as_array().unwrap().len(), &second["next"]), (1, &json!(null)), "{second}");
-        for none in ["endpoint=b", "tenant=b", "after=99"] {
-            let page = get(&gateway, &format!("/api/v1/dead_letters?{none}")).await;
-            assert_eq!(page, json!({"letters": [], "next": null}), "{none}");
+        let page = get(&gateway, "/api/v1/dead_letters?after=99").await;
+        assert_eq!(page, json!({"letters": [], "next": null}));
+        for (unknown, words) in
+            [("endpoint=b", "no endpoint \"b\"; known: a"), ("tenant=b", "no tenant \"b\"; known: default")]
+        {
+            let path = format!("/api/v1/dead_letters?{unknown}");
+            let error = refused(&gateway, Method::GET, &path, "", 404, "unknown").await;
+            assert!(error.contains(words), "{unknown}: {error}");
         }
         let letter = get(&gateway, &format!("/api/v1/dead_letters/{}", ids[0])).await;
         let about = ["tenant", "endpoint", "reason", "series", "samples", "protocol"].map(|key| letter[key].clone());
@@ -252,14 +266,14 @@ fn letters_are_tried_again_from_where_the_caller_says_and_stay_when_the_endpoint
         let error =
             refused(&gateway, Method::POST, "/api/v1/dead_letters", r#"{"action":"retry"}"#, 409, "conflict").await;
         assert!(
-            error.contains("come back later") && error.contains("0 letters were taken before, the others stay"),
+            error.contains("come back later") && error.contains("0 letters were taken, the others stay"),
             "{error}"
         );
         sink.recover();
         let (status, answer) = post(json!({"action": "retry", "after": ids[0]})).await;
         assert_eq!((status, &answer["refused"], &answer["next"]), (200, &json!(1), &json!(null)), "{answer}");
         let none = json!({"taken": 0, "refused": 0, "words": null, "next": null});
-        assert_eq!(post(json!({"action": "retry", "ids": ids, "tenant": "other"})).await, (200, none.clone()));
+        assert_eq!(post(json!({"action": "retry", "ids": ids, "tenant": "other"})).await.0, 404);
         assert_eq!(post(json!({"action": "retry", "ids": []})).await, (200, none), "no ids are none, not all");
         for (body, words) in [
             (r#"{"action":"burn"}"#, "unknown variant `burn`"),
@@ -298,7 +312,7 @@ fn explain_shows_each_endpoint_what_arrives_there() {
         let gateway = Setup::new().endpoint_with("a", &a, rule).endpoint_with("b", &b, "tenants: [x]").start().await;
         let ask = |query: &'static str| format!("/api/v1/explain?{query}");
         let answer = get(&gateway, &ask("tenant=default&series=up%7Bjob%3D%22x%22%7D")).await;
-        let expected = json!({"tenant": "default", "series": "up{job=\"x\"}", "admitted": true, "endpoints": [
+        let expected = json!({"tenant": "default", "series": "up{job=\"x\"}", "admitted": true, "refused": null, "endpoints": [
             {"endpoint": "a", "takes": true, "arrives": "up{job=\"x\", tenant=\"default\"}", "dropped_by": null, "steps": [
                 {"step": "tenant label", "config": "tenant=\"default\"", "outcome": "changed",
                  "series": "up{job=\"x\", tenant=\"default\"}"},
@@ -310,6 +324,8 @@ fn explain_shows_each_endpoint_what_arrives_there() {
         assert_eq!(answer, expected);
         let answer = get(&gateway, &ask("tenant=default&series=up%7Bjob%3D%22noise%22%7D")).await;
         assert_eq!(answer["endpoints"][0]["dropped_by"], "rule 1");
+        let answer = get(&gateway, &ask("tenant=default&series=%7Bjob%3D%22x%22%7D")).await;
+        assert_eq!((&answer["refused"], &answer["endpoints"]), (&json!("no metric name"), &json!([])));
         for (query, words) in [
             ("series=up", "tenant must be there"),
             ("tenant=a", "series must be there"),
@@ -329,6 +345,19 @@ fn what_is_not_there_what_takes_other_methods_and_what_other_sites_send_is_refus
         let gateway = Setup::new().start().await;
         refused(&gateway, Method::GET, "/api/v1/nothing", "", 404, "path").await;
         refused(&gateway, Method::GET, "/api/v1/replays/one", "", 404, "path").await;
+        for (method, path) in [
+            (Method::GET, "/api/v1/status"),
+            (Method::GET, "/api/v1/ledger"),
+            (Method::GET, "/api/v1/config"),
+            (Method::GET, "/api/v1/replays"),
+            (Method::GET, "/api/v1/replays/1"),
+            (Method::DELETE, "/api/v1/replays/1"),
+            (Method::GET, "/api/v1/dead_letters/1"),
+            (Method::POST, "/api/v1/dead_letters"),
+        ] {
+            let error = refused(&gateway, method, &format!("{path}?verbose=1"), "", 400, "request").await;
+            assert!(error.contains("\"verbose\" is not known here; this call has none"), "{path}: {error}");
+        }
         for (method, path) in [
             (Method::POST, "/api/v1/status"),
             (Method::DELETE, "/api/v1/replays"),

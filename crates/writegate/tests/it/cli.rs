@@ -6,11 +6,11 @@ use std::process::Stdio;
 
 use remote_write::Protocol;
 use serde_json::{Value, json};
-use testkit::endpoint::{Endpoint, Reply};
+use testkit::endpoint::{Endpoint, EndpointSettings, Judge, Reply};
 use writegate::Gateway;
 
 use crate::admin_api::picky;
-use crate::harness::{PATIENCE, Setup, TestGateway, bounded, eventually, parse, receiver};
+use crate::harness::{PATIENCE, Setup, TestGateway, bounded, eventually, parse, receiver, receiver_that};
 use crate::message::{request, sample_of};
 
 /// What a command did.
@@ -70,7 +70,11 @@ fn status_shows_tenants_and_endpoints_as_tables_and_as_json() {
         let (sink, down) = (picky().await, receiver().await);
         down.answer_with(|_| Reply::status(401).text("no\u{1b}[31m entry"));
         let gateway = Setup::new().endpoint("a", &sink).endpoint("down", &down).start().await;
-        assert!(good(&gateway, &["status"]).await.out.contains("No tenant has sent anything yet."));
+        let fresh = good(&gateway, &["status"]).await.out;
+        let lines: Vec<Vec<&str>> = fresh.lines().map(cells).collect();
+        assert!(fresh.starts_with("No tenant has sent anything yet.\n\n"), "{fresh}");
+        assert_eq!(lines[2], ["ENDPOINT", "STATE", "URL"]);
+        assert_eq!(lines[3], ["a", "nothing to send yet", sink.url().as_str()], "{fresh}");
         gateway.accept(Protocol::V1, &request([sample_of("up", 1_500), sample_of("bad", 1_500)])).await;
         gateway.held("down", 401).await;
         eventually("a letter", || async { (gateway.dead_letters().await.len() == 1).then_some(()) }).await;
@@ -82,7 +86,10 @@ fn status_shows_tenants_and_endpoints_as_tables_and_as_json() {
         assert_eq!(lines[4][..3], ["default", "a", "ok"]);
         assert_eq!(lines[5][..3], ["default", "down", "held (401)"]);
         assert!(ran.out.contains("no [31m entry") && !ran.out.contains('\u{1b}'), "{}", ran.out);
-        assert!(ran.out.contains("1 dead letters, "), "{}", ran.out);
+        assert!(ran.out.contains("1 dead letter, "), "{}", ran.out);
+        let reasons = good(&gateway, &["status", "--reasons"]).await.out;
+        let why: Vec<&str> = cells(reasons.lines().last().unwrap());
+        assert_eq!(why, ["default", "a", "dead letter", "400", "1", "bad{job=\"test\"}"], "{reasons}");
         let json = good(&gateway, &["status", "--json"]).await.json();
         assert_eq!((&json["endpoints"][1]["held"], &json["tenants"][0]["accepted_samples"]), (&json!(401), &json!(2)));
         gateway.finish().await;
@@ -115,6 +122,10 @@ fn explain_says_the_same_offline_and_of_a_running_gateway() {
         assert_eq!(kept, expected);
         let dropped = good(&gateway, &["explain", "--tenant", "default", "up{job=\"noise\"}"]).await.out;
         assert!(dropped.contains("a: does not get it: rule 1\n"), "{dropped}");
+        let nameless = good(&gateway, &["explain", "--tenant", "default", "{job=\"x\"}"]).await.out;
+        let expected = "{job=\"x\"} of tenant default\nrefused: no metric name; the gateway does not take this series, no \
+                        endpoint gets it\n";
+        assert_eq!(nameless, expected);
         std::fs::write(file, "remote_write: [{nome: a}]").unwrap();
         let ran = run(&["explain", "--config", file, "--tenant", "default", "up"]).await;
         assert!(ran.code == 1 && ran.err.contains("writegate.yml:1:"), "{ran:?}");
@@ -143,9 +154,12 @@ fn a_replay_is_begun_waited_for_listed_and_cancelled() {
         assert!(ran.out.starts_with("Replay 3 begins.") && ran.out.contains("--cancel 3"), "{ran:?}");
         let list = good(&gateway, &["replay", "--list"]).await.out;
         let lines: Vec<Vec<&str>> = list.lines().map(cells).collect();
-        assert_eq!(lines[0][..6], ["ID", "TENANT", "ENDPOINT", "STATE", "DONE", "SAMPLES"], "{list}");
-        assert_eq!(lines[2][..7], ["2", "default", "a", "done", "100%", "3", "earliest"], "{list}");
-        assert_eq!(lines[3][..6], ["3", "default", "a", "running", "0%", "3"], "{list}");
+        let header =
+            ["ID", "TENANT", "ENDPOINT", "STATE", "DONE", "SAMPLES", "DELIVERED", "RATE", "BEGUN", "FROM", "TO"];
+        assert_eq!(lines[0], header, "{list}");
+        assert_eq!(lines[2][..8], ["2", "default", "a", "done", "100%", "3", "3", "no limit"], "{list}");
+        assert_eq!((lines[2].len(), lines[2][9]), (11, "earliest"), "{list}");
+        assert_eq!(lines[3][..8], ["3", "default", "a", "running", "0%", "3", "0", "10/s"], "{list}");
         let ran = good(&gateway, &["replay", "--cancel", "3"]).await;
         assert!(ran.out.starts_with("Replay 3 of default to a is cancelled: 0 samples"), "{ran:?}");
         let ran = ask(&gateway, &["replay", "--cancel", "3"]).await;
@@ -154,6 +168,30 @@ fn a_replay_is_begun_waited_for_listed_and_cancelled() {
         assert!(ran.code == 1 && ran.err.contains("404") && ran.err.contains("no such endpoint"), "{ran:?}");
         let json = good(&gateway, &["replay", "--list", "--json"]).await.json();
         assert_eq!(json["replays"][2]["state"], "cancelled");
+        gateway.finish().await;
+    });
+}
+
+#[test]
+fn a_replay_that_is_refused_says_how_much_and_why_and_fails() {
+    bounded(async {
+        let judge = Judge::new(400).ordered().all_or_nothing();
+        let sink = receiver_that(EndpointSettings { judge: Some(judge), ..EndpointSettings::default() }).await;
+        let rule = "write_relabel_configs: [{source_labels: [__name__], regex: noise, action: drop}]";
+        let gateway = Setup::new().endpoint_with("a", &sink, rule).start().await;
+        for timestamp in 0..3 {
+            gateway.accept(Protocol::V1, &request([sample_of("up", timestamp), sample_of("noise", timestamp)])).await;
+        }
+        gateway.settled().await;
+        let ran = ask(&gateway, &["replay", "a", "--tenant", "default", "--from", "2h", "--wait"]).await;
+        // The newest is taken again.
+        let expected = "Replay 1 of default to a is done: 1 sample delivered, 3 dropped by relabel rules, 2 refused by the \
+                        endpoint (replay_refused): 400 Bad Request: ";
+        assert!(ran.code == 1 && ran.out.starts_with(expected), "{ran:?}");
+        assert!(ran.err.contains("out_of_order_time_window"), "{ran:?}");
+        let gateway = gateway.restart_with(Setup::new()).await;
+        let list = good(&gateway, &["replay", "--list"]).await.out;
+        assert!(list.contains("  done, endpoint removed  "), "{list}");
         gateway.finish().await;
     });
 }
@@ -212,8 +250,13 @@ fn dead_letters_are_listed_shown_tried_again_and_dropped() {
         let ran = good(&gateway, &["dead-letters", "retry", &id, "--json"]).await;
         assert_eq!(ran.json(), json!({"taken": 1, "refused": 0, "words": null, "next": null}));
         let ran = ask(&gateway, &["dead-letters", "retry", &id]).await;
-        assert!(ran.code == 1 && ran.err.contains("1 of the 1 named are no dead letters"), "{ran:?}");
-        assert_eq!(good(&gateway, &["dead-letters", "drop", "--tenant", "nobody"]).await.out, "dropped 0\n");
+        assert!(ran.code == 1 && ran.err.contains("1 of 1 named: no such dead letter"), "{ran:?}");
+        for command in ["list", "retry", "drop"] {
+            for (filter, known) in [("--endpoint", "known: a"), ("--tenant", "known: default")] {
+                let ran = ask(&gateway, &["dead-letters", command, filter, "nosuch"]).await;
+                assert!(ran.code == 1 && ran.err.contains("\"nosuch\"") && ran.err.contains(known), "{ran:?}");
+            }
+        }
         assert_eq!(good(&gateway, &["dead-letters", "drop", "--yes"]).await.out, "dropped 1\n");
         assert_eq!(good(&gateway, &["dead-letters", "list"]).await.out, "No dead letters.\n");
         let ran = ask(&gateway, &["dead-letters", "show", &id]).await;
@@ -246,7 +289,7 @@ fn what_is_wrong_is_said_with_what_to_do() {
             assert!(ran.code == 1 && ran.err.starts_with(&expected), "{ran:?}");
             assert!(ran.err.contains("is it running? --admin URL says where"), "{ran:?}");
         }
-        let usage: [&[&str]; 11] = [
+        let usage: [&[&str]; 12] = [
             &["status", "--admin", "https://host"],
             &["status", "--admin", "localhost"],
             &["status", "--user", "ops"],
@@ -258,10 +301,27 @@ fn what_is_wrong_is_said_with_what_to_do() {
             &["dead-letters", "show"],
             &["explain", "--tenant", "a/b", "up"],
             &["explain", "--tenant", "a", "up{"],
+            &["status", "--json", "--reasons"],
         ];
         for arguments in usage {
             let ran = run(arguments).await;
             assert!(ran.code == 2 && ran.err.contains("error:") && ran.out.is_empty(), "{arguments:?}: {ran:?}");
+        }
+        let told: [(&[&str], &str); 4] = [
+            (
+                &["explain", "--tenant", "a", "up{job=~\"x\"}"],
+                "one series is wanted, with all its labels, not a selector",
+            ),
+            (&["dead-letters", "show", "x"], "'x' for '<ID>': expected the number of a dead letter"),
+            (
+                &["status", "--log-level", "loud"],
+                "--log-level \"loud\": \"loud\" is no level; expected error, warn, info",
+            ),
+            (&["status", "--log-level", "a=loud"], "--log-level \"a=loud\": "),
+        ];
+        for (arguments, words) in told {
+            let ran = run(arguments).await;
+            assert!(ran.code == 2 && ran.err.contains(words), "{arguments:?}: {ran:?}");
         }
         let commands: [&[&str]; 7] = [
             &["status"],
@@ -279,6 +339,43 @@ fn what_is_wrong_is_said_with_what_to_do() {
                 "{command:?}: {ran:?}"
             );
         }
+    });
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_is_named_once_with_what_was_tried() {
+    bounded(async {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        for path in ["/proc/nope", file.to_str().unwrap()] {
+            let ran = run(&["serve", "--data", path]).await;
+            let expected = format!("writegate: cannot start: create the data directory {path}: ");
+            assert!(ran.code == 1 && ran.err.ends_with('\n'), "{ran:?}");
+            assert!(ran.err.lines().last().unwrap().starts_with(&expected), "{ran:?}");
+        }
+    });
+}
+
+#[test]
+fn a_failed_reload_stands_first_in_the_status() {
+    bounded(async {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("writegate.yml");
+        let yaml = format!(
+            "listeners: [{{address: '127.0.0.1:0', tenant: default}}]\nadmin: {{address: '127.0.0.1:0'}}\n\
+             log: {{path: '{}', min_free: 1MiB}}\n",
+            directory.path().join("data").display()
+        );
+        std::fs::write(&file, &yaml).unwrap();
+        let config = parse(&yaml, directory.path()).unwrap();
+        let gateway = Box::pin(Gateway::start(config, Some(file.clone()))).await.unwrap();
+        std::fs::write(&file, "nonsense: 1").unwrap();
+        assert!(gateway.reload().await.is_err());
+        let ran = run(&["status", "--admin", &format!("http://{}", gateway.admin_address())]).await;
+        assert!(ran.out.starts_with("The last reload failed: "), "{ran:?}");
+        assert!(ran.out.contains("nonsense"), "{ran:?}");
+        Box::pin(gateway.shutdown()).await;
     });
 }
 
