@@ -461,10 +461,15 @@ pub(crate) const RELABEL: Section = Section {
     keys: &[
         key("source_labels", "list of label names", "", "labels whose values are joined"),
         key("separator", "text", ";", "what joins them"),
-        key("regex", "regular expression", "(.*)", "anchored, in Go's syntax"),
+        key("regex", "regular expression", "(.*)", "anchored, in Go's syntax; compiled at most 2 MiB"),
         key("modulus", "number", "0", "for `hashmod`"),
         key("target_label", "label name", "", "where the result goes"),
-        key("replacement", "text", "$1", "what the result is"),
+        key(
+            "replacement",
+            "text",
+            "$1",
+            "what the result is; a series that becomes longer than twice its labels and 64 KiB is dropped",
+        ),
         key(
             "action",
             "replace, keep, drop, keepequal, dropequal, hashmod, labelmap, labeldrop, labelkeep, lowercase or uppercase",

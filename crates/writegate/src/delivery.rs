@@ -405,7 +405,7 @@ fn open_cursor(tenant: &Tenant, endpoint: &Endpoint, now_ms: i64) -> Result<Arc<
 }
 
 /// What a delivery is called in the log and in its endpoint's health: its tenant, or its tenant and replay.
-fn delivery_name(row: &Row) -> String {
+pub(crate) fn delivery_name(row: &Row) -> String {
     row.plan().map_or_else(|| row.tenant.to_string(), |plan| format!("{} (replay {})", row.tenant, plan.id))
 }
 

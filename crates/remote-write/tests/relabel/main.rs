@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking, as tests do")]
 
 mod ages;
+mod bounds;
 mod cached;
 mod definitions;
 mod naive;

@@ -12,7 +12,7 @@ use super::status;
 use crate::app::App;
 use crate::chain::Chain;
 use crate::clock::now_ms;
-use crate::delivery::{ReplayError, ReplayRequest};
+use crate::delivery::{ReplayError, ReplayRequest, delivery_name};
 use crate::ledger::{Balance, ReplayPlan, ReplayState, Row};
 use crate::record;
 
@@ -114,8 +114,7 @@ fn unknown(id: u64) -> Refusal {
 fn shown(app: &App, row: &Row, plan: &ReplayPlan) -> Replay {
     let endpoints = app.deliveries.endpoints();
     let endpoint = endpoints.iter().find(|endpoint| endpoint.config.name == row.endpoint);
-    // The name of a replay's delivery.
-    let delivery = format!("{} (replay {})", row.tenant, plan.id);
+    let delivery = delivery_name(row);
     Replay {
         id: plan.id,
         tenant: row.tenant.to_string(),
