@@ -254,7 +254,7 @@ pub(crate) const REMOTE_WRITE: Section = Section {
             "follow_redirects",
             "bool",
             "true",
-            "follow 307 and 308, with the body; 301, 302 and 303 would lose it, so they hold the endpoint",
+            "follow 307 and 308, with the body; 301, 302 and 303 would lose it, so they hold the endpoint, and so does one from elsewhere to this machine",
         ),
         key("enable_http2", "bool", "false", "offer HTTP/2"),
         key("round_robin_dns", "bool", "false", "connect to a random one of the name's addresses")

@@ -15,6 +15,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde::de::DeserializeOwned;
 
+use super::show::plain;
 use crate::admin::api::Failure;
 use crate::basic_auth;
 
@@ -22,6 +23,8 @@ use crate::basic_auth;
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Answers come within this time: a retry of dead letters works for 20 s, and then waits for one more request.
 const ANSWER_WITHIN: Duration = Duration::from_secs(300);
+/// What is shown of an answer that no gateway gives.
+const MAX_WORDS: usize = 1024;
 /// The longest answer: a ledger of a hundred thousand rows.
 const MAX_ANSWER: usize = 256 << 20;
 
@@ -103,8 +106,9 @@ impl Gateway {
         }
         let why = match serde_json::from_str(&text) {
             Ok(Failure { error }) => error,
-            Err(_no_json) => text.trim().to_owned(),
+            Err(_no_json) => text.chars().take(MAX_WORDS).collect(),
         };
+        let why = plain(&why);
         let hint = match status {
             StatusCode::UNAUTHORIZED => "; show it with --bearer-token-file, or --user and --password-file",
             _ => "",

@@ -43,9 +43,15 @@ impl Drop for ProgressLine {
     }
 }
 
-/// A text in one line that no terminal takes for a command.
+/// A text in one line that no terminal takes for a command, and no reader for another order of its letters.
 pub(super) fn plain(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect::<String>().trim().to_owned()
+    let acts = |letter: char| letter.is_control() || turns(letter);
+    text.chars().map(|letter| if acts(letter) { ' ' } else { letter }).collect::<String>().trim().to_owned()
+}
+
+/// Characters that change the direction of those around them (Unicode Standard Annex #9).
+const fn turns(letter: char) -> bool {
+    matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// How a column stands.
@@ -171,5 +177,10 @@ mod tests {
         assert_eq!([0, 1, 1234].map(dead_letters), ["0 dead letters", "1 dead letter", "1.2k dead letters"]);
         let ages = [0.0, 0.44, 50.9, 200.0, 180.0, 18_060.0, 183_600.0].map(age);
         assert_eq!(ages, ["0.0s", "0.4s", "50s", "3m20s", "3m", "5h1m", "2d3h"]);
+    }
+
+    #[test]
+    fn nothing_in_a_text_acts_on_the_terminal_or_turns_the_line() {
+        assert_eq!(plain("\u{1b}[2J\u{202e}gpj.exe\u{2066}\n x\u{7}"), "[2J gpj.exe   x");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
@@ -180,6 +181,10 @@ fn redirected(
     }
     let to = resolve(from, location).ok_or_else(|| format!("redirected to {location:?}, which is no http address"))?;
     let is_elsewhere = to.authority() != from.authority();
+    if is_this_machine(&to) && !is_this_machine(from) {
+        // Its ports trust whoever is on it: among them perhaps the gateway's own.
+        return Err(format!("redirected to {location}, which is on the gateway's own machine; that is not followed"));
+    }
     if is_elsewhere {
         headers.remove(AUTHORIZATION);
         for header in &endpoint.headers {
@@ -196,6 +201,18 @@ fn redirected(
 }
 
 /// A `Location` is a URI or, commonly, only a path (RFC 9110 §10.2.2).
+/// Whether the address says so itself.
+fn is_this_machine(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
+    let name = host.to_ascii_lowercase();
+    name == "localhost"
+        || name.ends_with(".localhost")
+        || host.parse::<IpAddr>().is_ok_and(|ip| {
+            let ip = ip.to_canonical();
+            ip.is_loopback() || ip.is_unspecified()
+        })
+}
+
 fn resolve(from: &Uri, location: &str) -> Option<Uri> {
     if location.starts_with('/') && !location.starts_with("//") {
         let mut parts = from.clone().into_parts();
@@ -350,5 +367,29 @@ impl Body for PayloadBody {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.remaining)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_this_machine_are_known_however_they_are_written() {
+        for url in [
+            "http://127.0.0.1:9009/x",
+            "http://127.8.9.1",
+            "http://localhost/",
+            "http://a.LOCALHOST.:1/",
+            "http://[::1]:9/",
+        ] {
+            assert!(is_this_machine(&url.parse().unwrap()), "{url}");
+        }
+        for url in ["http://0.0.0.0:9009/", "http://[::ffff:127.0.0.1]/"] {
+            assert!(is_this_machine(&url.parse().unwrap()), "{url}");
+        }
+        for url in ["http://10.0.0.1/", "http://mimir:9009/", "http://localhost.example/", "http://[fd00::1]/"] {
+            assert!(!is_this_machine(&url.parse().unwrap()), "{url}");
+        }
     }
 }
