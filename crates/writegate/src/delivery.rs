@@ -120,6 +120,8 @@ struct State {
     stopping: BTreeSet<Key>,
     /// Were running before, in this process.
     started: BTreeSet<Key>,
+    /// The process ends: nothing is started any more.
+    ends: bool,
 }
 
 #[derive(Debug)]
@@ -307,6 +309,9 @@ impl Deliveries {
                 "dead letters of records that will be sent again cannot be removed; they may come twice");
         }
         let mut state = self.lock();
+        if state.ends {
+            return;
+        }
         let stop = CancellationToken::new();
         let context = Context {
             shared: Arc::clone(&self.shared),
@@ -336,7 +341,11 @@ impl Deliveries {
 
     /// Stops all deliveries, each after the requests it has in flight, for at most `patience`.
     pub(crate) async fn stop(&self, patience: Duration) {
-        let running: Vec<Running> = std::mem::take(&mut self.lock().running).into_values().collect();
+        let running: Vec<Running> = {
+            let mut state = self.lock();
+            state.ends = true;
+            std::mem::take(&mut state.running).into_values().collect()
+        };
         let aborts: Vec<_> = running.iter().map(|running| running.task.abort_handle()).collect();
         if tokio::time::timeout(patience, stop_all(running)).await.is_err() {
             tracing::warn!("requests to endpoints were still in flight; they are sent again at the next start");
