@@ -319,6 +319,44 @@ fn w68_r_o9_the_tenant_header_carries_the_tenants_id_and_never_what_the_sender_s
     });
 }
 
+#[test]
+fn r_o8_an_endpoint_gets_protocol_headers_its_own_credentials_and_configured_headers_and_none_of_the_senders() {
+    bounded(async {
+        let sink = receiver().await;
+        let keys = "authorization: {credentials: its-own}, headers: {X-Team: blue}";
+        let gateway = Setup::new().endpoint_with("a", &sink, keys).start().await;
+        let mut sender = gateway.sender();
+        for name in [
+            "authorization",
+            "cookie",
+            "x-forwarded-for",
+            "x-forwarded-proto",
+            "forwarded",
+            "via",
+            "te",
+            "traceparent",
+            "x-scope-orgid",
+            "x-team",
+            "retry-attempt",
+        ] {
+            sender = sender.with_header(HeaderName::from_static(name), HeaderValue::from_static("the-senders"));
+        }
+        for (protocol, version) in [(Protocol::V1, "0.1.0"), (Protocol::V2, "2.0.0")] {
+            accept_from(&sender, protocol, &request([sample_of("up", 1_000)])).await;
+            gateway.settled().await;
+            let received = sink.requests().pop().unwrap();
+            let names: BTreeSet<&str> = received.headers.keys().map(HeaderName::as_str).collect();
+            let own = ["authorization", "content-encoding", "content-length", "content-type", "host", "user-agent"];
+            let own = own.into_iter().chain(["x-prometheus-remote-write-version", "x-team"]);
+            assert_eq!(names, own.collect::<BTreeSet<_>>());
+            assert_eq!(received.header("authorization"), Some("Bearer its-own"));
+            assert_eq!(received.header("x-team"), Some("blue"));
+            assert_eq!(received.header("x-prometheus-remote-write-version"), Some(version));
+        }
+        gateway.finish().await;
+    });
+}
+
 /// The tenants' series are told apart by nothing but the label: without it they would be merged and their order lost.
 #[test]
 fn w68_a_batch_never_mixes_tenants() {

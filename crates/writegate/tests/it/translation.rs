@@ -3,9 +3,11 @@
 use remote_write::model::{Metadata, Request, Sample, Series};
 use remote_write::wire::Reader;
 use remote_write::{Compression, Protocol};
-use testkit::endpoint::Endpoint;
+use testkit::endpoint::{Endpoint, EndpointSettings, Judge};
 
-use crate::harness::{PATIENCE, Setup, TestGateway, assert_exactly, bounded, compress, raw_headers, receiver};
+use crate::harness::{
+    PATIENCE, Setup, TestGateway, assert_exactly, bounded, compress, raw_headers, receiver, receiver_that,
+};
 use crate::message::{With, custom_histogram, encode, everything, integer_histogram, points, request, series};
 
 const V1: &str = "protobuf_message: prometheus.WriteRequest";
@@ -196,6 +198,34 @@ fn w72_what_one_tenant_says_of_families_describes_no_series_of_another() {
         assert_eq!(gateway.post(&headers, body).await.status, 204);
         deliver(&gateway, Protocol::V1, &sent).await;
         assert_eq!(described(&sink), [of("up", 0, "", "")]);
+        gateway.finish().await;
+    });
+}
+
+#[test]
+fn w74_exemplars_in_a_series_of_their_own_never_make_a_strict_v2_endpoint_refuse_the_batch() {
+    bounded(async {
+        // As Cortex does: one series without samples or histograms costs the whole request.
+        let is_bare = |series: &Series<'_>| series.samples.is_empty() && series.histograms.is_empty();
+        let judge =
+            Judge::new(400).all_or_nothing().refusing(move |series| is_bare(series).then(|| "no samples".into()));
+        let sink = receiver_that(EndpointSettings { judge: Some(judge), ..EndpointSettings::default() }).await;
+        let gateway = Setup::new().endpoint_with("a", &sink, V2).start().await;
+        let up = [("__name__", "up")];
+        for protocol in [Protocol::V1, Protocol::V2] {
+            let sent = request([
+                series(&up).sample(1.0, 1_000),
+                series(&up).exemplar(1.0, 1_000),
+                series(&[("__name__", "nowhere")]).exemplar(1.0, 1_000),
+            ]);
+            let answer = gateway.push(protocol, &sent).await;
+            assert_eq!(answer.status, 204, "{}", answer.text());
+        }
+        gateway.settled().await;
+        let row = gateway.ledger("default", "a").await;
+        assert_eq!((row.samples.delivered, row.exemplars.delivered), (2, 2), "{row:?}");
+        assert_eq!(row.exemplars.dropped.get("untranslatable"), Some(&2), "{row:?}");
+        assert_eq!(sink.judged().refused_requests, 0);
         gateway.finish().await;
     });
 }
