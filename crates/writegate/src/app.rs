@@ -195,7 +195,6 @@ impl Gateway {
             reloading: tokio::sync::Mutex::default(),
         });
         app.deliveries.configure(&config.endpoints, &config.tenants).await;
-        app.start_deliveries().await;
         app.reconcile_dead_letters().await;
         app.listen(&config).await?;
         let stop = CancellationToken::new();
@@ -348,7 +347,6 @@ impl App {
         }
         self.deliveries.configure(&new.endpoints, &new.tenants).await;
         self.config.store(Arc::new(new));
-        self.start_deliveries().await;
         tracing::info!(
             endpoints = in_words(&diff.endpoints),
             listeners = in_words(&diff.listeners),
@@ -385,13 +383,6 @@ impl App {
         Ok(())
     }
 
-    async fn start_deliveries(&self) {
-        let deliveries = Arc::clone(&self.deliveries);
-        if let Err(error) = tokio::task::spawn_blocking(move || deliveries.start(now_ms())).await {
-            tracing::error!(%error, "deliveries could not be started");
-        }
-    }
-
     /// After an end that was no shutdown, books and dead letters may be of two moments.
     async fn reconcile_dead_letters(&self) {
         let deliveries = Arc::clone(&self.deliveries);
@@ -408,7 +399,7 @@ impl App {
         let mut births = self.tenants.births();
         loop {
             // Also once at first: a tenant may have been born before this task ran.
-            self.start_deliveries().await;
+            self.deliveries.start().await;
             tokio::select! {
                 () = stop.cancelled() => return,
                 changed = births.changed() => if changed.is_err() { return },

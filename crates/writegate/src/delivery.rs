@@ -224,28 +224,28 @@ impl Deliveries {
                 key
             });
         }
-        self.start_beside().await;
+        self.start().await;
         while let Some(stopped) = stopping.join_next().await {
             let mut keys: Vec<_> = stopped.into_iter().collect();
             keys.extend(std::iter::from_fn(|| stopping.try_join_next()).flatten());
             self.lock().stopping.retain(|key| !keys.contains(key));
-            self.start_beside().await;
+            self.start().await;
         }
     }
 
-    async fn start_beside(self: &Arc<Self>) {
+    /// Starts what should run and does not: after the endpoints changed and when a tenant was born. Detaches the cursors of
+    /// endpoints that went.
+    pub(crate) async fn start(self: &Arc<Self>) {
         let deliveries = Arc::clone(self);
-        if let Err(error) = tokio::task::spawn_blocking(move || deliveries.start(now_ms())).await {
+        let started = tokio::task::spawn_blocking(move || {
+            let _changing = deliveries.changing.blocking_lock();
+            let now_ms = now_ms();
+            for tenant in deliveries.tenants.list() {
+                deliveries.start_tenant(&tenant, now_ms);
+            }
+        });
+        if let Err(error) = started.await {
             tracing::error!(%error, "deliveries could not be started");
-        }
-    }
-
-    /// Starts what should run and does not: called after the endpoints changed and when a tenant was born. Detaches the
-    /// cursors of endpoints that went. Blocks on the disk: must not run on a thread of the runtime.
-    pub(crate) fn start(&self, now_ms: i64) {
-        let _changing = self.changing.blocking_lock();
-        for tenant in self.tenants.list() {
-            self.start_tenant(&tenant, now_ms);
         }
     }
 
