@@ -1,6 +1,8 @@
 //! What forming an outgoing request costs per series, beside copying and compressing it. 2,000 series of 11 labels and
 //! one sample, as a Kubernetes cluster's Prometheus sends them.
 
+mod cluster;
+
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::time::Duration;
@@ -20,38 +22,13 @@ const RECORDS: usize = 10;
 const V1: Form = Form { protocol: Protocol::V1, exemplars: true, native_histograms: true, metadata: true };
 const V2: Form = Form { protocol: Protocol::V2, ..V1 };
 
-/// In bytewise order; the last column says how many values a label has.
-const LABELS: [(&str, &str, usize); 11] = [
-    ("__name__", "container_network_receive_packets_", 60),
-    ("cluster", "production-eu-central-", 1),
-    ("container", "container-of-the-workload-", 12),
-    ("endpoint", "https-metrics", 1),
-    ("id", "/kubepods.slice/kubepods-burstable.slice/pod-", 100),
-    ("image", "registry.example.org/team/service:v1.2.", 12),
-    ("instance", "10.20.30.40:10250-", 20),
-    ("job", "kubelet", 1),
-    ("namespace", "kube-system-", 8),
-    ("node", "ip-10-20-30-40.internal-", 20),
-    ("pod", "service-deployment-7c5ddbdf54-", 100),
-];
-
 /// The same cluster's records differ in their series, not in their strings.
-fn strings() -> Vec<Vec<String>> {
-    let values = |(_, prefix, count): (&str, &str, usize)| (0..count).map(|index| format!("{prefix}{index}")).collect();
-    LABELS.map(values).to_vec()
-}
-
 fn record(strings: &[Vec<String>], first: usize, exemplars: bool) -> Request<'_> {
     let mut series: Vec<Series<'_>> = Vec::new();
     for number in first..first + SERIES {
-        let labels = LABELS.iter().zip(strings).map(|((name, _, _), values)| {
-            // Neighbours share most values, as the series of one scrape do.
-            let index = if values.len() == 60 { number % 60 } else { number / 60 % values.len() };
-            Label { name: name.as_bytes(), value: values[index].as_bytes() }
-        });
         let sample = Sample { value: number as f64 * 1.5, timestamp: 1_750_000_000_000, start_timestamp: 0 };
         let metadata = Some(Metadata { kind: 1, help: b"How many packets were received.", ..Metadata::default() });
-        let plain = Series { labels: labels.collect(), metadata, ..Series::default() };
+        let plain = Series { labels: cluster::labels(strings, number), metadata, ..Series::default() };
         series.push(Series { samples: vec![sample], ..plain.clone() });
         if exemplars && number % 10 == 0 {
             let labels = vec![Label { name: b"trace_id", value: b"4bf92f3577b34da6a3ce929d0e0e4736" }];
@@ -77,7 +54,7 @@ fn known(strings: &[Vec<String>]) -> Known {
 }
 
 fn outbound(criterion: &mut Criterion) {
-    let strings = strings();
+    let strings = cluster::strings();
     let encoded = |request: &Request<'_>| {
         let (mut v1, mut v2) = (Vec::new(), Vec::new());
         encode_v1(request, &mut v1);

@@ -1,44 +1,25 @@
 //! What relabeling costs per series, beside decompressing. 2,000 series of 11 labels and one sample, as a Kubernetes
 //! cluster's Prometheus sends them.
 
+mod cluster;
+
 use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use remote_write::Protocol;
 use remote_write::encode::{encode_v1, encode_v2};
-use remote_write::model::{Label, Request, Sample, Series};
+use remote_write::model::{Request, Sample, Series};
 use remote_write::relabel::{Action, Cache, Definition, Pipeline, Relabeler, Rule, Step};
 
 const SERIES: usize = 2000;
 
-/// In bytewise order; the last column says how many values a label has.
-const LABELS: [(&str, &str, usize); 11] = [
-    ("__name__", "container_network_receive_packets_", 60),
-    ("cluster", "production-eu-central-", 1),
-    ("container", "container-of-the-workload-", 12),
-    ("endpoint", "https-metrics", 1),
-    ("id", "/kubepods.slice/kubepods-burstable.slice/pod-", 100),
-    ("image", "registry.example.org/team/service:v1.2.", 12),
-    ("instance", "10.20.30.40:10250-", 20),
-    ("job", "kubelet", 1),
-    ("namespace", "kube-system-", 8),
-    ("node", "ip-10-20-30-40.internal-", 20),
-    ("pod", "service-deployment-7c5ddbdf54-", 100),
-];
-
 /// The request in both protocols.
 fn request() -> (Vec<u8>, Vec<u8>) {
-    let values = |(_, prefix, count): (&str, &str, usize)| (0..count).map(|index| format!("{prefix}{index}")).collect();
-    let strings: Vec<Vec<String>> = LABELS.map(values).to_vec();
+    let strings = cluster::strings();
     let series = (0..SERIES).map(|number| {
-        let labels = LABELS.iter().zip(&strings).map(|((name, _, _), values)| {
-            // Neighbours share most values, as the series of one scrape do.
-            let index = if values.len() == 60 { number % 60 } else { number / 60 % values.len() };
-            Label { name: name.as_bytes(), value: values[index].as_bytes() }
-        });
         let sample = Sample { value: number as f64 * 1.5, timestamp: 1_750_000_000_000, start_timestamp: 0 };
-        Series { labels: labels.collect(), samples: vec![sample], ..Series::default() }
+        Series { labels: cluster::labels(&strings, number), samples: vec![sample], ..Series::default() }
     });
     let request = Request { series: series.collect(), metadata: Vec::new() };
     let (mut v1, mut v2) = (Vec::new(), Vec::new());
