@@ -59,6 +59,11 @@ impl Counts {
         self.samples == 0 && self.histograms == 0 && self.exemplars == 0
     }
 
+    /// How many data points of any kind: what limits on samples per request count.
+    pub const fn points(&self) -> u64 {
+        self.samples + self.histograms + self.exemplars
+    }
+
     /// Kind by kind, never below 0.
     #[must_use]
     pub const fn saturating_sub(self, other: Self) -> Self {

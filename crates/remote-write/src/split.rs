@@ -238,8 +238,8 @@ impl<'a> Cutter<'a> {
     /// Adds a whole series to the part or, if there is no room, to the next one; cuts it if it is over the limits alone.
     fn add_within(&mut self, field: Field<'a>, limits: Limits, parts: &mut Vec<Part>) -> Result<(), Malformed> {
         let counts = self.source.counts(field.0)?;
-        if points(counts) <= limits.points {
-            if points(self.counts + counts) > limits.points {
+        if counts.points() <= limits.points {
+            if (self.counts + counts).points() > limits.points {
                 self.close(parts);
             }
             for _attempt in ["this part", "the next part"] {
@@ -274,7 +274,7 @@ impl<'a> Cutter<'a> {
         limits: Limits,
         parts: &mut Vec<Part>,
     ) -> Result<(), Malformed> {
-        if points(self.counts + piece.counts()) > limits.points {
+        if (self.counts + piece.counts()).points() > limits.points {
             self.close(parts);
         }
         let (before, counts) = (self.series.before(), self.counts);
@@ -300,11 +300,6 @@ impl<'a> Cutter<'a> {
             }
         }
     }
-}
-
-/// What the limit on samples counts.
-const fn points(counts: Counts) -> u64 {
-    counts.samples + counts.histograms + counts.exemplars
 }
 
 /// Between how many data points a series can be cut. A v2 exemplar cannot stand without a sample or histogram.

@@ -175,14 +175,14 @@ impl Demo {
             let report = run.progress();
             text.push_str(&format!(
                 "sender   {name:<17} {:>9} acknowledged, p99 {:>6.1} ms, {} series\n",
-                points(report.sent),
+                report.sent.points(),
                 report.latencies.quantile(0.99).as_secs_f64() * 1e3,
                 workload.settings().series,
             ));
         }
-        let accepted: u64 = self.runs.iter().map(|run| points(run.progress().sent)).sum();
+        let accepted: u64 = self.runs.iter().map(|run| run.progress().sent.points()).sum();
         for (index, (name, _, endpoint)) in self.receivers.iter().enumerate() {
-            let held = points(endpoint.stats().taken);
+            let held = endpoint.stats().taken.points();
             text.push_str(&format!(
                 "receiver {name:<17} {held:>9} held, {:>9} pending{}\n",
                 accepted.saturating_sub(held),
@@ -194,14 +194,14 @@ impl Demo {
 
     /// Waits until every receiver has everything, and compares point by point.
     async fn balance(&self, reports: &[Report], started: Instant) -> anyhow::Result<(String, bool)> {
-        let accepted: u64 = reports.iter().map(|report| points(report.sent)).sum();
+        let accepted: u64 = reports.iter().map(|report| report.sent.points()).sum();
         let mut table = format!(
             "\n{:<10} {:>10} {:>10} {:>8} {:>8} {:>13}\n",
             "receiver", "accepted", "held", "missing", "twice", "out of order"
         );
         let mut complete = accepted > 0;
         for (name, _, endpoint) in &self.receivers {
-            let waited = endpoint.wait_until(SETTLE_WITHIN, |stats| points(stats.taken) >= accepted).await;
+            let waited = endpoint.wait_until(SETTLE_WITHIN, |stats| stats.taken.points() >= accepted).await;
             if let Err(late) = waited {
                 tracing::error!("{name}: {late}");
             }
@@ -215,7 +215,7 @@ impl Demo {
                     })
                     .sum();
                 let twice = ledger.duplicates();
-                (points(ledger.counts()) - twice, missing, twice, ledger.out_of_order().len())
+                (ledger.counts().points() - twice, missing, twice, ledger.out_of_order().len())
             });
             complete &= missing == 0 && disorder == 0;
             table.push_str(&format!("{name:<10} {accepted:>10} {held:>10} {missing:>8} {twice:>8} {disorder:>13}\n"));
@@ -229,10 +229,6 @@ impl Demo {
         table.push_str(&format!(" ({seconds:.0} s).\n"));
         Ok((table, complete))
     }
-}
-
-fn points(counts: remote_write::Counts) -> u64 {
-    counts.samples + counts.histograms + counts.exemplars
 }
 
 /// Standard output: figures in place on a terminal, now and then elsewhere.

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use remote_write::Counts;
-
 use super::api::{Book, Progress, Replay, ReplayBegun, ReplayWanted, Replays};
 use super::moment::{self, EARLIEST_MS, Utc};
 use super::refusal::Refusal;
@@ -135,7 +133,7 @@ fn progress(row: &Row, plan: &ReplayPlan) -> Progress {
     let done = balance.accepted.saturating_sub(balance.pending);
     // The books of one that was cancelled have only what was sent of it.
     let window = plan.until_totals.saturating_sub(record::from_array(row.cursor().start_totals()));
-    let (all, settled) = (points(window), points(done));
+    let (all, settled) = (window.points(), done.points());
     #[expect(clippy::cast_precision_loss, reason = "a share for people")]
     let fraction = if plan.state == ReplayState::Done || settled >= all { 1.0 } else { settled as f64 / all as f64 };
     Progress {
@@ -151,8 +149,4 @@ fn undelivered(balance: &Balance) -> BTreeMap<String, u64> {
     let Book { dropped, dead_lettered, expired, .. } = status::book(balance, |counts| counts.samples);
     let expired = Some(("expired".to_owned(), expired)).filter(|(_, samples)| *samples > 0);
     dropped.into_iter().chain(dead_lettered).chain(expired).collect()
-}
-
-const fn points(counts: Counts) -> u64 {
-    counts.samples + counts.histograms + counts.exemplars
 }

@@ -10,7 +10,7 @@ use remote_write::translate::Form;
 use remote_write::{Compression, Counts, Protocol};
 use writegate_config::{CompressionChoice, ProtocolChoice};
 
-use super::form::{BatchLimits, Payload, Target, points};
+use super::form::{BatchLimits, Payload, Target};
 use super::health::Healths;
 use super::limiter::{self, Limiter};
 use super::rules::Rules;
@@ -155,8 +155,8 @@ impl Endpoint {
     /// refused for something else. Nor do metadata say how many samples are too many.
     pub(super) fn takes_at_most(&self, refused: &Payload, counts: Counts, decoded_bytes: u64) {
         let known = self.limits();
-        let samples = if refused.families == 0 && points(refused.counts) > LEAST_SAMPLES {
-            points(counts).max(LEAST_SAMPLES).min(known.samples)
+        let samples = if refused.families == 0 && refused.counts.points() > LEAST_SAMPLES {
+            counts.points().max(LEAST_SAMPLES).min(known.samples)
         } else {
             known.samples
         };

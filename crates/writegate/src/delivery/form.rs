@@ -102,13 +102,8 @@ pub(super) struct BatchLimits {
 
 impl BatchLimits {
     pub(super) const fn allow(&self, counts: Counts, decoded_bytes: u64) -> bool {
-        points(counts) <= self.samples && decoded_bytes <= self.decoded_bytes
+        counts.points() <= self.samples && decoded_bytes <= self.decoded_bytes
     }
-}
-
-/// What `max_samples_per_send` counts.
-pub(super) const fn points(counts: Counts) -> u64 {
-    counts.samples + counts.histograms + counts.exemplars
 }
 
 impl Target {

@@ -11,7 +11,7 @@ use remote_write::split::{self, Part};
 use remote_write::wire::Malformed;
 use segment_log::Position;
 
-use super::form::{self, BatchLimits, Held, Payload, Prepared, Target, points};
+use super::form::{self, BatchLimits, Held, Payload, Prepared, Target};
 use super::outcome::means_known_already;
 use super::search::Search;
 use crate::dead_letters;
@@ -328,7 +328,7 @@ impl Hunt {
         // What was stored with the rest of a refused batch is taken again if it is the newest of its series. A series
         // with more than that is refused for what is older, whatever it was refused for at first.
         let may_be_stored = self.before.ambiguous
-            || self.before.partly_stored.is_some_and(|was_known| !was_known || points(counts) > 1);
+            || self.before.partly_stored.is_some_and(|was_known| !was_known || counts.points() > 1);
         if may_be_stored && means_known_already(refused.words) {
             return Fate::Dropped(Dropped::Resent);
         }

@@ -14,7 +14,7 @@ use super::context::{Context, Work};
 use super::fault::Fault;
 use super::feed::Feed;
 use super::flight::Flight;
-use super::form::{BatchLimits, Held, INLINE_DECODED_BYTES, points};
+use super::form::{BatchLimits, Held, INLINE_DECODED_BYTES};
 use super::limiter::Turn;
 use super::settle::HOLD;
 use super::window::Window;
@@ -175,7 +175,7 @@ impl Delivery {
 
     /// Data points that may be sent now.
     fn free_points(&self) -> u64 {
-        self.window.free().map(|(record, _)| points(record::counts(record))).sum()
+        self.window.free().map(|(record, _)| record::counts(record).points()).sum()
     }
 
     async fn read(&mut self) -> Result<(), Fault> {

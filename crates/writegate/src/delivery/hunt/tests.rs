@@ -116,7 +116,7 @@ proptest! {
         // When the scripted answers are used up the endpoint takes everything.
         let mut replies = replies.into_iter();
         while let Some(payload) = hunt.next(limits).unwrap() {
-            prop_assert!(points(payload.counts) <= limit);
+            prop_assert!(payload.counts.points() <= limit);
             match replies.next().unwrap_or(Reply::Taken) {
                 Reply::Taken => drop(hunt.taken(Counts::default())),
                 Reply::Refused { known, whole_records } => {
