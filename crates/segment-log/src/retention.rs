@@ -169,6 +169,8 @@ pub(crate) fn make_room_ahead(log: &Log, size: u64) -> Result<bool, IoFailure> {
 /// Keeps all logs together within their bound and the disk's: the largest gives way first, and everywhere what nobody
 /// needs before what somebody needs. Where that is not enough, appends are refused until it is.
 pub(crate) fn enforce_total(shared: &Shared, logs: &[Arc<Log>]) -> Result<(), IoFailure> {
+    // The janitor and a tick come here at the same time: each would free all that is over.
+    let _alone = lock(&shared.bounds);
     let limits = shared.limits();
     let free = shared.storage.free_space(&shared.root).at("measure the free space of", &shared.root)?;
     let total = shared.bytes.load(Ordering::Relaxed);

@@ -80,6 +80,8 @@ pub(crate) struct Shared {
     pub(crate) bytes: AtomicU64,
     /// All logs together are over their bound, and nothing may be dropped: appends are refused.
     pub(crate) full: AtomicBool,
+    /// Held by whoever measures how much is over the bounds of all logs together, until it is freed.
+    pub(crate) bounds: Mutex<()>,
     pub(crate) writers: Vec<Queue<Arc<Log>>>,
     pub(crate) janitor: Queue<Job>,
     pub(crate) tail: Tail,

@@ -141,6 +141,7 @@ impl Store {
             now_ms: AtomicI64::new(i64::MIN),
             bytes: AtomicU64::new(0),
             full: AtomicBool::new(false),
+            bounds: Mutex::new(()),
             writers: (0..writers).map(|_| Queue::new()).collect(),
             janitor: Queue::new(),
             tail: Tail::new(options.tail_bytes),

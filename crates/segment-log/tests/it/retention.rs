@@ -175,6 +175,33 @@ fn all_logs_together_stay_within_their_bound_and_the_largest_gives_way() {
 }
 
 #[test]
+fn looking_at_the_bounds_from_several_threads_at_once_frees_no_more_than_one_look() {
+    let expired_after = |threads: usize| {
+        let rig = Rig::new(options());
+        let log = rig.log();
+        let cursor = log.cursor("c", Start::Oldest).unwrap();
+        fill(&rig, 40);
+        rig.store().set_limits(RetentionLimits { max_total: 40_000, ..rig.options.limits.clone() });
+        let start = std::sync::Barrier::new(threads);
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    start.wait();
+                    rig.store().tick(0);
+                });
+            }
+        });
+        assert_balanced(&cursor);
+        cursor.expired()
+    };
+    let one_look = expired_after(1);
+    assert!(one_look[0] > 0);
+    for _ in 0..50 {
+        assert_eq!(expired_after(4), one_look);
+    }
+}
+
+#[test]
 fn some_of_the_disk_stays_free_and_appends_are_refused_where_nothing_may_go() {
     let rig = Rig::new(limited(|limits| {
         limits.on_full = OnFull::Refuse;
