@@ -179,10 +179,12 @@ fn a_full_disk_without_a_reserve_lets_the_oldest_go_instead_of_refusing_for_ever
         append(&log, 0, vec![0; 2000]);
     }
     rig.storage.set_capacity(Some(rig.storage.used()));
-    assert!(matches!(try_append(&log, entry(1, vec![0; 6000])), Err(AppendError::NoSpace)));
+    // The janitor may look at the disk by itself before the tick does.
+    let by_itself = try_append(&log, entry(1, vec![0; 6000]));
+    assert!(matches!(by_itself, Ok(40) | Err(AppendError::NoSpace)), "{by_itself:?}");
     rig.store().tick(2);
     let position = append(&log, 3, vec![0; 6000]);
-    assert_eq!(position, 40);
+    assert_eq!(position, 40 + u64::from(by_itself.is_ok()));
     assert!(cursor.expired()[0] > 0);
     let balance = cursor.balance();
     assert_eq!(balance.accepted[0], balance.settled[0] + balance.expired[0] + balance.pending[0]);
