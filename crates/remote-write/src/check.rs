@@ -5,6 +5,7 @@
 mod histogram;
 mod labels;
 mod mend;
+mod names;
 mod output;
 mod plain;
 mod refusal;
@@ -16,6 +17,7 @@ use crate::symbols::{SYMBOLS, Symbols, TIMESERIES};
 use crate::wire::{Malformed, Reader, WireType, put_len_delimited, put_message, put_varint_field};
 use crate::{Counts, Protocol};
 use labels::{Canonical, Collector, Table};
+use names::Names;
 use output::Output;
 use tally::Tally;
 
@@ -101,6 +103,7 @@ impl Checked<'_> {
 #[derive(Debug, Default)]
 pub struct Checker {
     symbols: Symbols,
+    names: Names,
     footprint: Vec<u32>,
     out: Vec<u8>,
     scratch: Scratch,
@@ -150,6 +153,7 @@ impl Checker {
             output: Output::new(decoded, &mut self.out),
             footprint: &mut self.footprint,
             rejected: &mut self.rejected,
+            names: &mut self.names,
             scratch: &mut self.scratch,
             labels: Collector::default(),
             exemplar_labels: Collector::default(),
@@ -178,6 +182,7 @@ impl Checker {
 
     fn forget(&mut self) {
         self.symbols.shrink_to(KEPT_ENTRIES);
+        self.names.forget_if_full();
         self.footprint.clear();
         self.footprint.shrink_to(KEPT_ENTRIES);
         self.out.clear();
@@ -210,6 +215,7 @@ struct Pass<'a, 'c> {
     output: Output<'a, 'c>,
     footprint: &'c mut Vec<u32>,
     rejected: &'c mut Rejected,
+    names: &'c mut Names,
     scratch: &'c mut Scratch,
     labels: Collector<'a>,
     exemplar_labels: Collector<'a>,
@@ -236,8 +242,11 @@ impl<'a, 'c> Pass<'a, 'c> {
             match (tag.field, tag.wire) {
                 (V1_TIMESERIES, WireType::Len) => {
                     let series = reader.message()?;
-                    let plain = plain::labels_v1(series.rest(), self.rules).and_then(|(labels, rest)| {
-                        let data = plain::data(self.protocol, rest, self.table, &mut self.scratch.histogram)?;
+                    let plain = plain::labels_v1(series.rest(), self.rules, self.names).and_then(|(labels, rest)| {
+                        let data = match plain::one_sample(rest) {
+                            Some(timestamp) => Tally::of_sample(timestamp),
+                            None => plain::data(self.protocol, rest, self.table, &mut self.scratch.histogram)?,
+                        };
                         Some((labels::low(labels::hash(labels)), data))
                     });
                     self.series(plain, series, start, reader.position())?;

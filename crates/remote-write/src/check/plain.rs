@@ -4,6 +4,7 @@
 use super::Rules;
 use super::histogram;
 use super::labels::{Canonical, NAME_PREFIX, Table, is_utf8, names_account, prefix};
+use super::names::{Names, Place};
 use super::tally::Tally;
 use crate::Protocol;
 use crate::model::Histogram;
@@ -12,27 +13,68 @@ use crate::wire::Reader;
 /// Splits a v1 series behind its labels when they are canonical: encoded in the only minimal way, sorted, distinct,
 /// non-empty, UTF-8, within the rules, with a metric name. The first part is then what a series hash is taken of.
 #[inline]
-pub(super) fn labels_v1<'a>(series: &'a [u8], rules: &Rules) -> Option<(&'a [u8], &'a [u8])> {
+pub(super) fn labels_v1<'a>(series: &'a [u8], rules: &Rules, names: &mut Names) -> Option<(&'a [u8], &'a [u8])> {
     let mut order = Order::new(rules);
+    let mut place = Names::ROOT;
     let mut rest = series;
     // Many labels are looked at at once; a length of 128 and more is no text, so a long label is looked at alone.
     let mut unseen = series;
-    while let [0x0a, ..] = rest {
-        let Found { prefix, name, value, behind } = label(rest)?;
-        order.take(prefix, name, value)?;
-        if rest.len() - behind.len() > SHORT_LABEL {
+    let mut last = series;
+    // Nearly all labels have a name that stood here before.
+    while let [0x0a, length @ 0..0x80, content @ ..] = rest {
+        let length = usize::from(*length);
+        let Some((next, head)) = names.follow(place, content) else { break };
+        let value_length = usize::from(*content.get(head)?);
+        if head + 1 + value_length != length || value_length == 0 || value_length > order.max_value {
+            break;
+        }
+        (last, rest, place) = (rest, content.get(length..)?, next);
+        order.count += 1;
+        if let [0x0a, 0x80..=0xff, ..] = rest
+            && let Some((value, behind, next)) = long_label(rest, place, names)
+            && value.len() <= order.max_value
+        {
             let (short, _) = unseen.split_at_checked(unseen.len() - rest.len())?;
-            if !(labels_are_utf8(short) && is_utf8(name) && is_utf8(value)) {
+            if !(labels_are_utf8(short) && is_utf8(value)) {
                 return None;
             }
-            unseen = behind;
+            (last, rest, place, unseen) = (rest, behind, next, behind);
+            order.count += 1;
         }
-        rest = behind;
+    }
+    order.has_name = names.has_name(place);
+    if let [0x0a, ..] = rest {
+        if order.count > 0 {
+            order.begin_behind(&label(last)?);
+        }
+        let mut learning = Some(place);
+        while let [0x0a, ..] = rest {
+            let Found { prefix, name, value, behind } = label(rest)?;
+            order.take(prefix, name, value)?;
+            if rest.len() - behind.len() > SHORT_LABEL {
+                let (short, _) = unseen.split_at_checked(unseen.len() - rest.len())?;
+                if !(labels_are_utf8(short) && is_utf8(name) && is_utf8(value)) {
+                    return None;
+                }
+                unseen = behind;
+            }
+            learning = learning.and_then(|place| names.learn_or_follow(place, name));
+            rest = behind;
+        }
     }
     order.complete()?;
     let (short, _) = unseen.split_at_checked(unseen.len() - rest.len())?;
     let (labels, rest) = series.split_at_checked(series.len() - rest.len())?;
     labels_are_utf8(short).then_some((labels, rest))
+}
+
+/// The value of a label of 128 bytes and more whose name stood here before, what is behind it, and its place.
+fn long_label<'a>(bytes: &'a [u8], place: Place, names: &mut Names) -> Option<(&'a [u8], &'a [u8], Place)> {
+    let (label, behind) = field(bytes, 0x0a)?;
+    let (next, head) = names.follow(place, label)?;
+    // The value's tag is a part of the head.
+    let (value, nothing) = field(label.get(head - 1..)?, 0x12)?;
+    (nothing.is_empty() && !value.is_empty()).then_some((value, behind, next))
 }
 
 /// The longest label, with its tag and length, all of whose lengths are below 128.
@@ -81,7 +123,7 @@ fn field(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
 }
 
 fn labels_are_utf8(labels: &[u8]) -> bool {
-    if labels.is_ascii() {
+    if is_ascii(labels) {
         return true;
     }
     let mut rest = labels;
@@ -92,6 +134,16 @@ fn labels_are_utf8(labels: &[u8]) -> bool {
         rest = behind;
     }
     true
+}
+
+/// As the standard library's, which looks at what is left behind the last full chunk byte by byte: half of its time, here.
+#[inline]
+fn is_ascii(bytes: &[u8]) -> bool {
+    const BEYOND: u64 = 0x8080_8080_8080_8080;
+    let Some(last) = bytes.last_chunk() else { return bytes.is_ascii() };
+    let words = bytes.as_chunks().0;
+    let seen = words.iter().fold(u64::from_ne_bytes(*last), |seen, word| seen | u64::from_ne_bytes(*word));
+    seen & BEYOND == 0
 }
 
 /// Splits a v2 series behind its references when its labels are as for [`labels_v1`]; the symbols are known to be
@@ -186,9 +238,40 @@ impl<'a> Order<'a> {
         Some(())
     }
 
+    /// What comes next must rise above this label's name.
+    const fn begin_behind(&mut self, label: &Found<'a>) {
+        (self.previous, self.previous_prefix) = (label.name, label.prefix);
+    }
+
     fn complete(&self) -> Option<()> {
         (self.has_name && self.count <= self.max_count).then_some(())
     }
+}
+
+/// The timestamp of the one v1 sample behind the labels, if there is nothing else and it is written as senders do, with a
+/// timestamp from 1970 to 2109: what nearly all series have.
+#[inline]
+pub(super) fn one_sample(data: &[u8]) -> Option<i64> {
+    const MORE: u64 = 0x8080_8080_8080_8080;
+    let [0x12, length, message @ ..] = data else { return None };
+    // A value of 0 may be left out.
+    let tag = if *message.first()? == 0x09 { 9 } else { 0 };
+    let bytes = message.len().checked_sub(tag + 1).filter(|bytes| (1..=6).contains(bytes))?;
+    if usize::from(*length) != message.len() || *message.get(tag)? != 0x10 {
+        return None;
+    }
+    let timestamp = u64::from_le_bytes(*data.last_chunk()?) >> (64 - 8 * bytes);
+    // Each byte but the last says that another follows.
+    let is_one_varint = timestamp & MORE == MORE & ((1 << (8 * (bytes - 1))) - 1);
+    is_one_varint.then(|| join_sevens(timestamp).cast_signed())
+}
+
+/// The number whose little-endian groups of seven bits the bytes hold.
+#[inline]
+const fn join_sevens(word: u64) -> u64 {
+    let pairs = (word & 0x007f_007f_007f_007f) | (word & 0x7f00_7f00_7f00_7f00) >> 1;
+    let fours = (pairs & 0x0000_3fff_0000_3fff) | (pairs & 0x3fff_0000_3fff_0000) >> 2;
+    (fours & 0x0fff_ffff) | (fours & 0x0fff_ffff_0000_0000) >> 4
 }
 
 /// Counts what is behind the labels, if all of it is known, valid and simply written.
@@ -293,5 +376,35 @@ fn varint_field(bytes: &[u8], tag: u8) -> Option<(u64, &[u8])> {
             Some((reader.varint().ok()?, reader.rest()))
         }
         _ => Some((0, bytes)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{put_fixed64, put_len_delimited, put_varint_field};
+
+    #[test]
+    fn one_sample_agrees_with_the_general_reader_whatever_the_timestamp_and_value() {
+        let timestamps = (0..64).flat_map(|bits| [(1_u64 << bits) - 1, 1 << bits, (1 << bits) + 1]);
+        for (timestamp, value) in timestamps.flat_map(|timestamp| [(timestamp, None), (timestamp, Some(f64::NAN))]) {
+            let (mut message, mut data) = (Vec::new(), Vec::new());
+            if let Some(value) = value {
+                put_fixed64(&mut message, 1, value.to_bits());
+            }
+            put_varint_field(&mut message, 2, timestamp);
+            put_len_delimited(&mut data, 2, &message);
+            let expected = timestamp.cast_signed();
+            assert_eq!(sample(Protocol::V1, &message), Some(expected));
+            let found = one_sample(&data);
+            assert!(found.is_none_or(|found| found == expected), "{timestamp}: {found:?}");
+            let is_usual = (1 << 35..1 << 42).contains(&timestamp);
+            assert_eq!(found.is_some(), is_usual || (found.is_some() && timestamp < 1 << 42), "{timestamp}");
+            for cut in 0..data.len() {
+                assert_eq!(one_sample(&data[..cut]), None, "cut at {cut}");
+            }
+            data.push(0x12);
+            assert_eq!(one_sample(&data), None, "something follows");
+        }
     }
 }

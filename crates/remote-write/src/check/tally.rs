@@ -11,6 +11,11 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    #[inline]
+    pub(super) fn of_sample(timestamp: i64) -> Self {
+        Self { counts: Counts { samples: 1, ..Counts::default() }, range: Some((timestamp, timestamp)) }
+    }
+
     pub(super) fn sample(&mut self, timestamp: i64) {
         self.counts.samples += 1;
         self.include(timestamp, timestamp);
