@@ -5,8 +5,11 @@
 //! series, and looking at a record once is enough. Two records that are both free share no series, or one would wait for
 //! the other: they may travel together, or beside each other.
 
-use std::collections::{HashMap, VecDeque};
+mod index;
 
+use std::collections::VecDeque;
+
+use index::Index;
 use segment_log::Position;
 
 /// Records known at once.
@@ -21,7 +24,7 @@ pub(super) struct Window<T> {
     /// The number of the first of them: numbers count records, whatever their positions.
     first: u64,
     /// The last record that touches a series. A number below `first` is of a record that is settled.
-    last: HashMap<u32, u64, HashAsIs>,
+    last: Index,
     /// Records before this one are in `last`: a record that is alone needs no index.
     indexed: usize,
     /// Hashes of all records.
@@ -50,35 +53,9 @@ enum State<T> {
     Settled,
 }
 
-/// The keys are hashes already.
-#[derive(Clone, Copy, Debug, Default)]
-struct HashAsIs(u64);
-
-impl std::hash::BuildHasher for HashAsIs {
-    type Hasher = Self;
-    fn build_hasher(&self) -> Self {
-        Self(0)
-    }
-}
-
-impl std::hash::Hasher for HashAsIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = self.0 << 8 | u64::from(byte);
-        }
-    }
-    fn write_u32(&mut self, hash: u32) {
-        // The table takes its tag from the high bits.
-        self.0 = u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
-
 impl<T> Window<T> {
     pub(super) fn new() -> Self {
-        Self { records: VecDeque::new(), first: 0, last: HashMap::default(), indexed: 0, hashes: 0, free: 0 }
+        Self { records: VecDeque::new(), first: 1, last: Index::default(), indexed: 0, hashes: 0, free: 0 }
     }
 
     /// Whether another record may be admitted. One always may.
@@ -122,10 +99,10 @@ impl<T> Window<T> {
         let number = self.first + index as u64;
         let Some(entry) = self.records.get_mut(index) else { return };
         let footprint = std::mem::take(&mut entry.footprint);
-        let mut waits_for = 0;
+        let (first, mut waits_for) = (self.first, 0);
+        self.last.reserve(footprint.len(), self.hashes, first);
         for &hash in &footprint {
-            let earlier = self.last.insert(hash, number);
-            if let Some(earlier) = earlier.and_then(|earlier| self.by_number(earlier))
+            if let Some(earlier) = self.last.replace(hash, number, first).and_then(|earlier| self.by_number(earlier))
                 && !matches!(earlier.state, State::Settled)
                 && earlier.awaited_by.last() != Some(&number)
             {
@@ -166,11 +143,11 @@ impl<T> Window<T> {
     /// The records at these positions are settled: who waited for them is free.
     pub(super) fn settle(&mut self, positions: impl IntoIterator<Item = Position>) {
         for position in positions {
-            // Not sorted: a record that was forgotten comes again behind those that were under way meanwhile.
-            let Some(entry) = self.records.iter_mut().find(|entry| entry.position == position) else { continue };
+            let Some(entry) = self.by_position(position) else { continue };
             entry.state = State::Settled;
-            self.hashes -= std::mem::take(&mut entry.footprint).len();
-            for waiting in std::mem::take(&mut entry.awaited_by) {
+            let (footprint, awaited_by) = (std::mem::take(&mut entry.footprint), std::mem::take(&mut entry.awaited_by));
+            self.hashes -= footprint.len();
+            for waiting in awaited_by {
                 let Some(waiting) = self.by_number(waiting) else { continue };
                 waiting.waits_for -= 1;
                 if waiting.waits_for == 0 {
@@ -185,10 +162,6 @@ impl<T> Window<T> {
         }
         if self.records.is_empty() {
             self.forget_index();
-        } else if self.last.len() > 2 * self.hashes + MOST_RECORDS {
-            // What is left of records long settled.
-            let first = self.first;
-            self.last.retain(|_, number| *number >= first);
         }
     }
 
@@ -210,8 +183,17 @@ impl<T> Window<T> {
     }
 
     fn forget_index(&mut self) {
-        self.last = HashMap::default();
+        self.last.clear();
         self.indexed = 0;
+    }
+
+    fn by_position(&mut self, position: Position) -> Option<&mut Entry<T>> {
+        // Usually one after the other; but one that was forgotten comes again behind those that were under way meanwhile.
+        let first = self.records.front()?.position;
+        let guess = usize::try_from(position.saturating_sub(first)).ok()?;
+        let is_there = self.records.get(guess).is_some_and(|entry| entry.position == position);
+        let index = if is_there { guess } else { self.records.iter().position(|entry| entry.position == position)? };
+        self.records.get_mut(index)
     }
 
     fn by_number(&mut self, number: u64) -> Option<&mut Entry<T>> {
