@@ -44,12 +44,12 @@ pub struct StoreOptions {
 }
 
 impl StoreOptions {
-    /// Two writers, 16 MiB in memory, segments of 256 KiB to 64 MiB, written ahead from 8 MiB, default limits.
+    /// Two writers, 8 MiB in memory, segments of 256 KiB to 64 MiB, written ahead from 8 MiB, default limits.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self {
             root: root.into(),
             writers: 2,
-            tail_bytes: 16 << 20,
+            tail_bytes: 8 << 20,
             limits: RetentionLimits::default(),
             segment_bytes: 256 << 10..=64 << 20,
             write_ahead_from: 8 << 20,

@@ -2,10 +2,6 @@
 
 use std::process::ExitCode;
 
-/// Many threads allocate and free buffers for each other; mimalloc keeps them from piling up.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     writegate::cli::run()
 }

@@ -100,7 +100,12 @@ impl<T> Window<T> {
         let Some(entry) = self.records.get_mut(index) else { return };
         let footprint = std::mem::take(&mut entry.footprint);
         let (first, mut waits_for) = (self.first, 0);
-        self.last.reserve(footprint.len(), self.hashes, first);
+        let records = &self.records;
+        self.last.reserve(footprint.len(), first, |ahead| {
+            let earlier =
+                usize::try_from(ahead).ok().filter(|ahead| *ahead < index).and_then(|ahead| records.get(ahead));
+            earlier.is_some_and(|earlier| !matches!(earlier.state, State::Settled))
+        });
         for &hash in &footprint {
             if let Some(earlier) = self.last.replace(hash, number, first).and_then(|earlier| self.by_number(earlier))
                 && !matches!(earlier.state, State::Settled)
@@ -269,6 +274,23 @@ mod tests {
         assert!(window.has_room());
         (1..=MOST_RECORDS as Position).for_each(|position| admit(&mut window, position, &[]));
         assert!(!window.has_room());
+    }
+
+    #[test]
+    fn behind_one_record_that_takes_long_any_number_of_series_may_settle() {
+        let mut window = Window::new();
+        admit(&mut window, 0, &[u32::MAX]);
+        take(&mut window);
+        for position in 1..MOST_RECORDS as Position {
+            let footprint: Vec<u32> = (0..100).map(|series| position as u32 * 4_000_000 + series).collect();
+            admit(&mut window, position, &footprint);
+            assert_eq!(take(&mut window), [position]);
+            window.settle([position]);
+        }
+        assert!(!window.has_room(), "as many records as it may hold");
+        assert!(window.last.slots() < 4096, "what is settled is not kept in mind");
+        window.settle([0]);
+        assert!(window.records.is_empty());
     }
 
     #[derive(Clone, Debug)]

@@ -1,6 +1,8 @@
 //! For each series hash the last record that touches it. Looked up once per series, record and endpoint: the table has one
 //! word a series, in the order of the hashes, so that a footprint, which is sorted, goes through it from front to back.
 
+use std::cell::RefCell;
+
 /// Records by series. A record is known by its number; those before the oldest that matters count as absent, and are never
 /// taken out one by one.
 #[derive(Debug, Default)]
@@ -13,30 +15,37 @@ pub(super) struct Index {
 
 const FREE: u64 = 0;
 const IN_USE: u32 = 1 << 31;
-/// The table of a window that is empty is kept for the next record up to this size, in slots.
-const KEPT_SLOTS: usize = 4096;
+/// A larger table is not kept for the next window: 1 MiB.
+const MOST_SPARE: usize = 128 * 1024;
+
+thread_local! {
+    /// Tables of windows that are empty. Fresh memory costs more than looking at it.
+    static SPARE: RefCell<Vec<Vec<u64>>> = const { RefCell::new(Vec::new()) };
+}
+/// Tables kept by each thread.
+const SPARE_TABLES: usize = 3;
 
 impl Index {
-    /// Makes room for a footprint; `known` hashes at most are of records that matter, from `first` on.
-    pub(super) fn reserve(&mut self, footprint: usize, known: usize, first: u64) {
+    /// Makes room for a footprint. Forgets records of which `matters` says no; it is told how much later than `first` they are.
+    pub(super) fn reserve(&mut self, footprint: usize, first: u64, matters: impl Fn(u64) -> bool) {
         if (self.used + footprint) * 2 <= self.slots.len() {
             return;
         }
-        let slots = ((known + footprint) * 3).next_power_of_two();
-        let old = std::mem::replace(&mut self.slots, vec![FREE; slots]);
-        self.used = 0;
-        for slot in old {
-            if slot != FREE && since(first, slot) < MOST_AHEAD {
-                self.put(slot);
-            }
-        }
+        let stays = |slot: &&u64| **slot != FREE && matters(since(first, **slot));
+        let needed = self.slots.iter().filter(stays).count() + footprint;
+        let mut slots = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
+        slots.clear();
+        slots.resize((needed * 3).next_power_of_two(), FREE);
+        let old = std::mem::replace(self, Self { slots, used: 0 });
+        old.slots.iter().filter(stays).for_each(|slot| self.put(*slot));
+        old.give_back();
     }
 
-    fn put(&mut self, slot: u64) {
-        let mut at = self.home((slot >> 32) as u32);
-        while let Some(place) = self.slots.get_mut(at) {
-            if *place == FREE {
-                *place = slot;
+    fn put(&mut self, new: u64) {
+        let mut at = self.home((new >> 32) as u32);
+        while let Some(slot) = self.slots.get_mut(at) {
+            if *slot == FREE {
+                *slot = new;
                 self.used += 1;
                 return;
             }
@@ -49,15 +58,16 @@ impl Index {
     pub(super) fn replace(&mut self, hash: u32, number: u64, first: u64) -> Option<u64> {
         let new = u64::from(hash) << 32 | u64::from(number as u32 | IN_USE);
         let mut at = self.home(hash);
-        while let Some(place) = self.slots.get_mut(at) {
-            if *place == FREE {
-                *place = new;
+        while let Some(slot) = self.slots.get_mut(at) {
+            let old = *slot;
+            if old == FREE {
+                *slot = new;
                 self.used += 1;
                 return None;
             }
-            if (*place >> 32) as u32 == hash {
-                let since_first = since(first, *place);
-                *place = new;
+            if (old >> 32) as u32 == hash {
+                *slot = new;
+                let since_first = since(first, old);
                 return (since_first < number - first).then_some(first + since_first);
             }
             at = self.behind(at);
@@ -65,13 +75,24 @@ impl Index {
         None
     }
 
-    /// Forgets everything.
+    #[cfg(test)]
+    pub(super) const fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Forgets everything, and lets go of the memory.
     pub(super) fn clear(&mut self) {
-        if self.slots.len() > KEPT_SLOTS {
-            self.slots = Vec::new();
+        std::mem::take(self).give_back();
+    }
+
+    fn give_back(self) {
+        if (1..=MOST_SPARE).contains(&self.slots.capacity()) {
+            SPARE.with_borrow_mut(|spare| {
+                if spare.len() < SPARE_TABLES {
+                    spare.push(self.slots);
+                }
+            });
         }
-        self.slots.fill(FREE);
-        self.used = 0;
     }
 
     /// Where a hash belongs: larger hashes farther behind.
@@ -81,7 +102,7 @@ impl Index {
     }
 
     #[inline]
-    fn behind(&self, at: usize) -> usize {
+    const fn behind(&self, at: usize) -> usize {
         if at + 1 == self.slots.len() { 0 } else { at + 1 }
     }
 }
@@ -92,9 +113,6 @@ impl Index {
 fn since(first: u64, slot: u64) -> u64 {
     u64::from((slot as u32).wrapping_sub(first as u32) & !IN_USE)
 }
-
-/// More than a window holds.
-const MOST_AHEAD: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -109,31 +127,34 @@ mod tests {
         #[test]
         fn the_last_record_of_each_series_is_found_as_long_as_it_matters(
             footprints in vec(btree_set(prop_oneof![0_u32..20, any::<u32>(), u32::MAX - 5..=u32::MAX], 0..40), 1..60),
-            ahead in 1_usize..10,
+            ahead in 1_u64..70,
             before in prop_oneof![0_u64..3, u64::from(IN_USE) - 30..u64::from(IN_USE), (1 << 32) - 30..1_u64 << 32],
         ) {
             let (mut index, mut last) = (Index::default(), HashMap::new());
-            for (count, footprint) in footprints.iter().enumerate() {
-                let number = before + 1 + count as u64;
-                let first = number.saturating_sub(ahead as u64).max(before + 1);
-                let known = &footprints[count.saturating_sub(ahead)..count];
-                index.reserve(footprint.len(), known.iter().map(|known| known.len()).sum(), first);
+            for (number, footprint) in (before + 1..).zip(&footprints) {
+                let first = number.saturating_sub(ahead).max(before + 1);
+                index.reserve(footprint.len(), first, |since_first| since_first < number - first);
                 for &hash in footprint {
                     let expected = last.insert(hash, number).filter(|&last| last >= first);
                     prop_assert_eq!(index.replace(hash, number, first), expected);
                 }
             }
+            index.clear();
         }
     }
 
     #[test]
-    fn an_index_that_is_cleared_knows_nothing_and_keeps_little() {
-        let mut index = Index::default();
-        index.reserve(100_000, 0, 1);
-        (0..100_000).for_each(|hash| assert_eq!(index.replace(hash * 42_949, 1, 1), None));
-        index.clear();
-        assert!(index.slots.len() <= KEPT_SLOTS);
-        index.reserve(1, 0, 1);
-        assert_eq!(index.replace(42_949, 2, 1), None);
+    fn a_table_that_is_used_again_knows_nothing_of_the_window_it_was_of() {
+        for hashes in [1_000, 2_000, 500, 100_000, 10] {
+            let mut index = Index::default();
+            index.reserve(hashes, 1, |_| true);
+            let spread = u32::MAX / hashes as u32;
+            (0..hashes as u32).for_each(|hash| assert_eq!(index.replace(hash * spread, 1, 1), None));
+            index.clear();
+        }
+        SPARE.with_borrow(|spare| {
+            assert!(!spare.is_empty() && spare.len() <= SPARE_TABLES);
+            assert!(spare.iter().all(|table| table.capacity() <= MOST_SPARE));
+        });
     }
 }
