@@ -139,6 +139,13 @@ pub(crate) enum Amount {
     Rounds(u32),
 }
 
+impl Amount {
+    /// Whether samples bear the time at which they are sent.
+    pub(crate) const fn is_timed(self) -> bool {
+        matches!(self, Self::For(_))
+    }
+}
+
 impl TrafficSpec {
     /// Remote write 1.0 over four connections, flat out, 2,000 samples a request.
     pub(crate) fn new(series: u32, amount: Amount) -> Self {

@@ -13,7 +13,7 @@ pub(crate) enum Figure {
     CpuRatio,
     /// Made when the report is: per endpoint after the first.
     CpuEach,
-    /// Made when the report is: over the section's first case.
+    /// Made when the report is: over the case without rules.
     CpuOver,
     Memory,
     Taken,
@@ -81,7 +81,7 @@ impl Figure {
             Self::Cpu => "CPU s per million samples",
             Self::CpuRatio => "÷ vmagent",
             Self::CpuEach => "CPU s, each further endpoint",
-            Self::CpuOver => "CPU s, more than the first",
+            Self::CpuOver => "CPU s, more than without rules",
             Self::Memory => "peak memory, MiB",
             Self::Taken => "taken, samples/s",
             Self::Delivered => "delivered, samples/s",

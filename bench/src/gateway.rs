@@ -80,7 +80,7 @@ const TENANT_HEADER: HeaderName = HeaderName::from_static("x-scope-orgid");
 fn writegate(program: &mut Command, case: &Case, directory: &Path, urls: &[String], address: &str) -> Result<String> {
     let admin = format!("127.0.0.1:{}", free_port()?);
     let tenancy = if case.traffic.tenants.is_some() {
-        format!("tenant_from: [{{header: {TENANT_HEADER}}}]}}]\ntenants: [{{name: \"*\"}}]")
+        format!("tenant: default, tenant_from: [{{header: {TENANT_HEADER}}}]}}]\ntenants: [{{name: \"*\"}}]")
     } else {
         "tenant: default}]".to_owned()
     };

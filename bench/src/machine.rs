@@ -27,11 +27,12 @@ pub(crate) fn date() -> String {
     said(Command::new("date").args(["-u", "+%F"])).unwrap_or_default()
 }
 
-/// The commit that is checked out, marked when files differ from it.
+/// The commit that is checked out, marked when files differ from it other than those that are written here.
 pub(crate) fn revision() -> String {
-    let directory = env!("CARGO_MANIFEST_DIR");
-    let described = said(Command::new("git").args(["-C", directory, "describe", "--always", "--dirty"]));
-    described.unwrap_or_else(|| "unknown".to_owned())
+    let git = |arguments: &[&str]| said(Command::new("git").args(["-C", env!("CARGO_MANIFEST_DIR")]).args(arguments));
+    let Some(commit) = git(&["rev-parse", "--short", "HEAD"]) else { return "unknown".to_owned() };
+    let changed = git(&["status", "--porcelain", "--", ":/", ":(top,exclude)docs/performance"]);
+    if changed.is_some_and(|files| !files.is_empty()) { commit + ", changed" } else { commit }
 }
 
 /// Bytes that may still be written to the file system of a directory; `None` when the system does not tell.

@@ -43,6 +43,7 @@ pub(crate) fn cases(sizes: &Sizes) -> Vec<Case> {
         ("3, of which 1 slow", vec![well, well, slow]),
     ];
     let mut cases = Vec::new();
+    let kinds = kinds.into_iter().filter(|(name, _)| !sizes.quick || [ONE, FIVE_TWO_DEAD].contains(name));
     for (x, (name, endpoints)) in (0_u32..).zip(kinds) {
         for contender in sizes.contenders(&[Contender::Writegate, Contender::VmagentSnappy]) {
             let traffic = TrafficSpec::new(sizes.pick(100_000, 20_000), Amount::For(sizes.time));

@@ -49,7 +49,7 @@ pub(crate) fn cases(sizes: &Sizes) -> Vec<Case> {
         ..TrafficSpec::new(4 * LARGE, Amount::Rounds(rounds))
     };
     let mut cases = Vec::new();
-    for samples_per_request in [SMALL, 2_000, LARGE] {
+    for samples_per_request in sizes.pick(vec![SMALL, 2_000, LARGE], vec![SMALL, LARGE]) {
         for contender in &everyone {
             let traffic = TrafficSpec { samples_per_request, ..one_size.clone() };
             let name = format!("{}, flat out", thousands(samples_per_request.into()));
