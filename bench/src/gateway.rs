@@ -28,7 +28,7 @@ pub(crate) struct Gateway {
     pub(crate) data: PathBuf,
     /// From the start of the program until it said that it is ready.
     pub(crate) ready_after: Duration,
-    contender: Contender,
+    pub(crate) contender: Contender,
     address: String,
 }
 

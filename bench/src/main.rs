@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::contender::Contender;
 use crate::results::Results;
@@ -109,9 +110,9 @@ impl Out {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = tokio::runtime::Runtime::new().map_err(Into::into).and_then(|runtime| match cli.command {
-        Command::All(all) => runtime.block_on(run_all(&all)),
+        Command::All(all) => runtime.block_on(unless_told_to_end(Box::pin(run_all(&all)))),
         Command::Render { out } => out.directory(false).and_then(|out| report::write(&Results::read(&out)?, &out)),
-        Command::Soak(soak) => runtime.block_on(run_soak(&soak)),
+        Command::Soak(soak) => runtime.block_on(unless_told_to_end(Box::pin(run_soak(&soak)))),
         Command::Sinks { behave } => runtime.block_on(sinks::serve(&behave)),
     });
     match result {
@@ -120,6 +121,19 @@ fn main() -> ExitCode {
             say(&format!("bench: {error:#}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// SIGINT and SIGTERM end the work where it is, so that the programs it has started end as well.
+async fn unless_told_to_end(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        result = work => result,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted?;
+            bail!("interrupted")
+        }
+        _ = terminated.recv() => bail!("told to end"),
     }
 }
 

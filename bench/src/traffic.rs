@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
@@ -14,17 +14,23 @@ use testkit::workload::{Workload, WorkloadSettings};
 use tokio::sync::Mutex;
 
 use crate::case::{Amount, EndpointSpec, Rules, State, TrafficSpec};
+use crate::contender::Contender;
 use crate::gateway::Gateway;
 
-/// Milliseconds between the rounds of a recording, as between scrapes.
-const STEP: i64 = 15_000;
+/// Milliseconds between the rounds of a recording.
+const STEP: i64 = 1;
+
+/// How far ahead of its making a recording's first timestamp is, and how long it is of use to Prometheus: that sends no
+/// sample from before its own start, and takes none from more than ten minutes ahead. Others do not mind.
+const AHEAD: Duration = Duration::from_secs(300);
+const FRESH: Duration = Duration::from_secs(240);
 
 /// Loads recorded once for all runs of a section.
 #[derive(Debug)]
 pub(crate) struct Recordings {
     directory: TempDir,
     /// By the workload's settings and the number of rounds.
-    made: Mutex<HashMap<String, Arc<Recording>>>,
+    made: Mutex<HashMap<String, (Instant, Arc<Recording>)>>,
 }
 
 impl Recordings {
@@ -32,23 +38,28 @@ impl Recordings {
         Ok(Self { directory: tempfile::tempdir()?, made: Mutex::default() })
     }
 
-    async fn get(&self, workload: &Arc<Workload>, rounds: u32) -> Result<Arc<Recording>> {
+    async fn get(&self, workload: &Arc<Workload>, rounds: u32, contender: Contender) -> Result<Arc<Recording>> {
         let mut made = self.made.lock().await;
         let settings = workload.settings();
         let key = format!("{settings:?} {rounds}");
-        if let Some(recording) = made.get(&key) {
+        if let Some((when, recording)) = made.get(&key)
+            && (contender != Contender::PrometheusAgent || when.elapsed() < FRESH)
+        {
             return Ok(Arc::clone(recording));
         }
         crate::say(&format!("recording {rounds} rounds of {} series", settings.series));
         let path = self.directory.path().join(made.len().to_string());
         let workload = Arc::clone(workload);
         let recording = tokio::task::spawn_blocking(move || {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let first = i64::try_from(now.as_millis())? - STEP * i64::from(rounds);
-            anyhow::Ok(Arc::new(Recording::make(&workload, rounds, (first, STEP), &path)?))
+            let first = SystemTime::now().duration_since(UNIX_EPOCH)? + AHEAD;
+            let first = i64::try_from(first.as_millis())?;
+            let recording = Recording::make(&workload, rounds, (first, STEP), &path)?;
+            // It stays open, and goes when nobody sends from it any more.
+            std::fs::remove_file(&path)?;
+            anyhow::Ok(Arc::new(recording))
         });
         let recording = recording.await??;
-        made.insert(key, Arc::clone(&recording));
+        made.insert(key, (Instant::now(), Arc::clone(&recording)));
         Ok(recording)
     }
 }
@@ -75,7 +86,7 @@ impl Traffic {
         let recording = match spec.amount {
             Amount::For(_) => None,
             // The warm-up's round as well.
-            Amount::Rounds(rounds) => Some(recordings.get(&workload, rounds + 1).await?),
+            Amount::Rounds(rounds) => Some(recordings.get(&workload, rounds + 1, gateway.contender).await?),
         };
         let rate = spec.rate.map(f64::from);
         let load = Load { connections: spec.connections, rate, recording, ..Load::new(workload, 1) };
@@ -176,7 +187,7 @@ pub(crate) fn complete(due: &[u64], got: &[u64], gateway: &Gateway) -> Result<()
     let lacking = most_lacking(due, got);
     if lacking > 0 {
         let log = gateway.process.log().context("read the gateway's log")?;
-        let tail: Vec<_> = log.lines().rev().take(20).collect();
+        let tail: Vec<_> = log.lines().rev().take(5).collect();
         bail!(
             "an endpoint lacks {lacking} samples of the warm-up; the gateway's last words, newest first:\n{}",
             tail.join("\n")
