@@ -1,69 +1,58 @@
-//! The gateways that are compared: how each is started with the same job, and what it promises.
+//! The gateways that are compared: who they are, what they promise, and where their programs are.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 use testkit::peers::Peer;
-use testkit::process::{Process, free_port};
-
-use crate::Protocol;
-
-/// How long a start may take.
-const START_WITHIN: Duration = Duration::from_secs(30);
-
-/// A pause after it. Prometheus takes samples before its queues have started, never sends those, and does not tell when
-/// it is over.
-const SETTLE: Duration = Duration::from_secs(1);
 
 /// A gateway, and the way it is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Contender {
     Writegate,
-    VmagentZstd,
     VmagentSnappy,
+    VmagentZstd,
     PrometheusAgent,
-}
-
-/// One that runs.
-#[derive(Debug)]
-pub(crate) struct Started {
-    pub(crate) process: Process,
-    pub(crate) push_url: String,
-    pub(crate) data: PathBuf,
 }
 
 impl Contender {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Writegate => "Writegate",
-            Self::VmagentZstd => "vmagent, zstd out",
             Self::VmagentSnappy => "vmagent, snappy out",
+            Self::VmagentZstd => "vmagent, zstd out",
             Self::PrometheusAgent => "Prometheus agent",
         }
     }
 
-    /// What an answer to the sender means.
+    /// What a 2xx to the sender means.
     pub(crate) const fn promise(self) -> &'static str {
         match self {
-            Self::Writegate => "on disk, synced",
-            Self::VmagentZstd | Self::VmagentSnappy => "in memory",
-            Self::PrometheusAgent => "in the WAL, not synced",
+            Self::Writegate => "every sample is on disk, synced",
+            Self::VmagentSnappy | Self::VmagentZstd => {
+                "the samples are in memory; they go to disk only while an endpoint is down or slow"
+            }
+            Self::PrometheusAgent => "the samples are in the WAL, not synced",
         }
+    }
+
+    pub(crate) const fn is_vmagent(self) -> bool {
+        matches!(self, Self::VmagentSnappy | Self::VmagentZstd)
     }
 
     /// `None` for Writegate, which is not fetched but built.
     const fn peer(self) -> Option<Peer> {
         match self {
             Self::Writegate => None,
-            Self::VmagentZstd | Self::VmagentSnappy => Some(Peer::Vmagent1145),
+            Self::VmagentSnappy | Self::VmagentZstd => Some(Peer::Vmagent1145),
             Self::PrometheusAgent => Some(Peer::Prometheus35),
         }
     }
 
-    fn program(self) -> Result<Command> {
+    pub(crate) fn program(self) -> Result<Command> {
         let Some(peer) = self.peer() else { return Ok(Command::new(writegate()?)) };
         Ok(peer.find().with_context(|| format!("{} is not installed", self.name()))?.command())
     }
@@ -79,58 +68,6 @@ impl Contender {
         let home = peer.find().and_then(|found| found.program.ancestors().nth(3).map(Path::to_owned));
         Ok(home.and_then(|home| Some(home.file_name()?.to_str()?.replace('-', " "))))
     }
-
-    /// Starts it in an empty directory, to deliver everything to these URLs. Where the message cannot be chosen, remote
-    /// write 1.0 is what it sends.
-    pub(crate) async fn start(self, directory: &Path, endpoints: &[String], protocol: Protocol) -> Result<Started> {
-        let mut program = self.program()?;
-        let address = format!("127.0.0.1:{}", free_port()?);
-        let data = directory.join("data");
-        let ready = match self {
-            Self::Writegate => {
-                let admin = format!("127.0.0.1:{}", free_port()?);
-                let config = directory.join("writegate.yml");
-                let entries = remote_write(endpoints, protocol, "compression: snappy");
-                let text = format!(
-                    "listeners: [{{address: \"{address}\", tenant: default}}]\nadmin: {{address: \"{admin}\"}}\n\
-                     log: {{path: {}}}\n{entries}",
-                    data.display()
-                );
-                std::fs::write(&config, text)?;
-                program.arg("serve").arg("--config").arg(config);
-                format!("http://{admin}/-/ready")
-            }
-            Self::VmagentZstd | Self::VmagentSnappy => {
-                program.arg(format!("-httpListenAddr={address}"));
-                program.arg(format!("-remoteWrite.tmpDataPath={}", data.display()));
-                program.args(endpoints.iter().map(|url| format!("-remoteWrite.url={url}")));
-                if self == Self::VmagentSnappy {
-                    program.arg("-remoteWrite.forcePromProto=true");
-                }
-                format!("http://{address}/health")
-            }
-            Self::PrometheusAgent => {
-                let config = directory.join("prometheus.yml");
-                std::fs::write(&config, remote_write(endpoints, protocol, "remote_timeout: 30s"))?;
-                program.args(["--agent", "--web.enable-remote-write-receiver"]);
-                program.arg(format!("--config.file={}", config.display()));
-                program.arg(format!("--storage.agent.path={}", data.display()));
-                program.arg(format!("--web.listen-address={address}"));
-                format!("http://{address}/-/ready")
-            }
-        };
-        let mut process = Process::start(program, &directory.join("log"))?;
-        process.ready(&ready, START_WITHIN).await?;
-        tokio::time::sleep(SETTLE).await;
-        Ok(Started { process, push_url: format!("http://{address}/api/v1/write"), data })
-    }
-}
-
-/// The `remote_write` block, which Writegate and Prometheus share.
-fn remote_write(endpoints: &[String], protocol: Protocol, more: &str) -> String {
-    let message = protocol.message();
-    let entry = |url| format!("  - {{url: \"{url}\", protobuf_message: {message}, {more}}}\n");
-    endpoints.iter().map(entry).fold("remote_write:\n".to_owned(), |block, entry| block + &entry)
 }
 
 /// The program: `$WRITEGATE_BIN`, or the one beside this one, where cargo builds both.

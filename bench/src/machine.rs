@@ -1,6 +1,7 @@
 //! What the figures were measured on.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 /// Processor, memory and kernel in one line; what the system does not tell is left out.
@@ -23,8 +24,27 @@ pub(crate) fn load() -> String {
 
 /// The day in UTC, `YYYY-MM-DD`.
 pub(crate) fn date() -> String {
-    let output = Command::new("date").args(["-u", "+%F"]).output();
-    output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+    said(Command::new("date").args(["-u", "+%F"])).unwrap_or_default()
+}
+
+/// The commit that is checked out, marked when files differ from it other than those that are written here.
+pub(crate) fn revision() -> String {
+    let git = |arguments: &[&str]| said(Command::new("git").args(["-C", env!("CARGO_MANIFEST_DIR")]).args(arguments));
+    let Some(commit) = git(&["rev-parse", "--short", "HEAD"]) else { return "unknown".to_owned() };
+    let changed = git(&["status", "--porcelain", "--", ":/", ":(top,exclude)docs/performance"]);
+    if changed.is_some_and(|files| !files.is_empty()) { commit + ", changed" } else { commit }
+}
+
+/// Bytes that may still be written to the file system of a directory; `None` when the system does not tell.
+pub(crate) fn free_bytes(directory: &Path) -> Option<u64> {
+    let text = said(Command::new("df").args(["--output=avail", "-B1"]).arg(directory))?;
+    text.lines().last()?.trim().parse().ok()
+}
+
+/// What a program says, if it succeeds.
+fn said(command: &mut Command) -> Option<String> {
+    let output = command.output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// The first value of `name : value`.

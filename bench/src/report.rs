@@ -1,142 +1,120 @@
-//! The report: medians as Markdown tables, with everything that is needed to repeat them.
+//! Writes `results.json`, the report and its plots into a directory. Renders what is there; measures nothing.
+
+mod goals;
+mod plots;
+mod tables;
+
+pub(crate) use goals::soak_holds;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use clap::ValueEnum as _;
 
-use crate::SideBySide;
 use crate::contender::Contender;
-use crate::figures::Figures;
-use crate::machine;
-use crate::side_by_side::{CONNECTIONS, Case, Pace, SERIES_PER_REQUEST};
+use crate::results::Results;
+use crate::sections::Section;
 
-/// What a reader must know beside the settings.
-#[derive(Debug)]
-pub(crate) struct Circumstances {
-    /// Of those that ran.
-    pub(crate) versions: BTreeMap<Contender, String>,
-    /// The machine's load average before the first run: figures of a busy machine compare badly.
-    pub(crate) load_before: String,
+/// The report's file name.
+const FILE: &str = "README.md";
+
+/// Writes all of it.
+pub(crate) fn write(results: &Results, directory: &Path) -> Result<()> {
+    std::fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
+    results.write(directory)?;
+    let results = results.clone().derive();
+    let mut pictures = BTreeMap::new();
+    for (section, of_it) in &results.sections {
+        let plots = plots::of(*section, of_it);
+        for (name, plot) in &plots {
+            let path = directory.join(name);
+            std::fs::write(&path, plot.svg()).with_context(|| format!("write {}", path.display()))?;
+        }
+        pictures.insert(*section, plots.into_iter().map(|(name, plot)| (name, plot.title)).collect::<Vec<_>>());
+    }
+    let path = directory.join(FILE);
+    std::fs::write(&path, markdown(&results, &pictures)?).with_context(|| format!("write {}", path.display()))
 }
 
-/// Writes it.
-pub(crate) fn markdown(
-    settings: &SideBySide,
-    run: &Circumstances,
-    medians: &BTreeMap<Case, Figures>,
-) -> Result<String> {
-    let mut text = String::from("# Gateways side by side\n\n");
-    introduction(&mut text, settings, run)?;
-    for pace in [Pace::Paced, Pace::FlatOut] {
-        let title = match pace {
-            Pace::Paced => format!("{} samples a second", settings.rate),
-            Pace::FlatOut => "As fast as answers come".to_owned(),
-        };
-        writeln!(text, "\n## {title}")?;
-        for fan_out in &settings.fan_out {
-            let plural = if *fan_out == 1 { "" } else { "s" };
-            writeln!(text, "\n{fan_out} endpoint{plural}:\n")?;
-            table(&mut text, medians, (pace, *fan_out))?;
-        }
-        further_endpoints(&mut text, settings, medians, pace)?;
+/// The report; `results` with what follows from them.
+fn markdown(results: &Results, pictures: &BTreeMap<Section, Vec<(String, String)>>) -> Result<String> {
+    let mut text = String::from(INTRODUCTION);
+    who(&mut text, results)?;
+    writeln!(text, "\n## Goals\n")?;
+    text += "What Writegate is built to reach, and what the last runs gave. *vmagent* is vmagent with snappy out unless \
+             said otherwise.\n\n";
+    text += &goals::table(results)?;
+    for section in Section::value_variants() {
+        let of_it = results.sections.get(section);
+        tables::section(&mut text, *section, of_it, pictures.get(section).map_or(&[], Vec::as_slice))?;
     }
-    legend(&mut text)?;
+    writeln!(text, "\n## What the columns are\n")?;
+    tables::legend(&mut text, results)?;
     Ok(text)
 }
 
-fn introduction(text: &mut String, settings: &SideBySide, run: &Circumstances) -> Result<()> {
-    let numbers: Vec<_> = settings.fan_out.iter().map(u16::to_string).collect();
-    writeln!(
-        text,
-        "Written by `cargo run --release -p bench -- side-by-side --fan-out {} --seconds {} --runs {} --rate {} \
-         --series {}`\n(after `cargo xtask peers`) on {}: {}; load average before the first run {}.\n",
-        numbers.join(","),
-        settings.seconds,
-        settings.runs,
-        settings.rate,
-        settings.series,
-        machine::date(),
-        machine::description(),
-        run.load_before
-    )?;
-    writeln!(
-        text,
-        "Each gateway gets the same remote write 1.0 load: {} series of about 11 labels, {SERIES_PER_REQUEST} samples \
-         a request,\n{CONNECTIONS} connections; and delivers all of it to each endpoint (one process of endpoints that \
-         decompress and count). Senders,\nendpoints and gateway share the machine. Medians of {} run(s) of {} s, \
-         interleaved, each in a fresh process and directory,\nafter one warm-up round.\n",
-        settings.series, settings.runs, settings.seconds
-    )?;
+const INTRODUCTION: &str = "# Performance
+
+Written by `cargo run --release -p bench -- all` (after `cargo xtask peers`); do not edit. `bench render` writes it again from
+[`results.json`](results.json). A section can be run by itself (`--section fan-out,series`); each says when, where and how
+it was run last.
+
+Every gateway gets the same generated load (series as a Kubernetes cluster has them) and delivers all of it to each
+endpoint. Senders, endpoints and gateway are three processes on one machine, connected over loopback; the endpoints
+decompress and count. Each run has fresh processes and an empty directory, begins after every series was sent once, and
+ends when every endpoint has everything. Runs are interleaved; the medians are reported. Gateways have their defaults
+unless a section says otherwise.
+
+What a 2xx to the sender means differs, and is a large part of what the gateways cost:
+
+";
+
+fn who(text: &mut String, results: &Results) -> Result<()> {
     writeln!(text, "| gateway | version | a 2xx means |\n| --- | --- | --- |")?;
-    for (contender, version) in &run.versions {
+    let mut versions: BTreeMap<Contender, &str> = BTreeMap::new();
+    for section in results.sections.values() {
+        versions
+            .extend(section.circumstances.versions.iter().map(|(contender, version)| (*contender, version.as_str())));
+    }
+    for contender in Contender::value_variants() {
+        let version = versions.get(contender).copied().unwrap_or("not run");
         writeln!(text, "| {} | {version} | {} |", contender.name(), contender.promise())?;
     }
     Ok(())
 }
 
-fn table(text: &mut String, medians: &BTreeMap<Case, Figures>, of: (Pace, u16)) -> Result<()> {
-    writeln!(
-        text,
-        "| gateway | CPU s per million samples | peak memory, MiB | ack p50, ms | ack p99, ms | taken, samples/s \
-         | delivered, samples/s | received, B/sample | on disk, B/sample | written, B/sample | lost | refused |"
-    )?;
-    writeln!(text, "| --- |{}", " ---: |".repeat(11))?;
-    for ((pace, fan_out, contender), figures) in medians {
-        if (*pace, *fan_out) == of {
-            writeln!(
-                text,
-                "| {} | {:.3} | {:.0} | {:.1} | {:.1} | {:.0} | {:.0} | {:.1} | {:.1} | {:.1} | {} | {} |",
-                contender.name(),
-                figures.cpu,
-                figures.memory,
-                figures.ack_p50,
-                figures.ack_p99,
-                figures.taken,
-                figures.delivered,
-                figures.received,
-                figures.on_disk,
-                figures.written,
-                figures.lost,
-                figures.refused
-            )?;
-        }
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::Figure;
+    use crate::results::tests::section;
 
-/// What one more endpoint costs: from the fewest to the most that were measured.
-fn further_endpoints(
-    text: &mut String,
-    settings: &SideBySide,
-    medians: &BTreeMap<Case, Figures>,
-    pace: Pace,
-) -> Result<()> {
-    let (Some(fewest), Some(most)) = (settings.fan_out.iter().min(), settings.fan_out.iter().max()) else {
-        return Ok(());
-    };
-    if fewest == most {
-        return Ok(());
-    }
-    writeln!(text, "\nEach further endpoint, from {fewest} to {most}:\n")?;
-    writeln!(text, "| gateway | CPU s per million samples |\n| --- | ---: |")?;
-    for ((case_pace, fan_out, contender), few) in medians {
-        let many = medians.get(&(pace, *most, *contender));
-        if let (true, Some(many)) = ((*case_pace, fan_out) == (pace, fewest), many) {
-            let each = (many.cpu - few.cpu) / f64::from(most - fewest);
-            writeln!(text, "| {} | {each:.3} |", contender.name())?;
+    #[test]
+    fn a_report_without_results_says_so_everywhere() {
+        let text = markdown(&Results::default(), &BTreeMap::new()).expect("text");
+        for section in Section::value_variants() {
+            assert!(text.contains(&format!("## {}\n", section.about().title)), "{section:?}");
         }
+        assert!(text.contains("| Writegate | not run |") && !text.contains("holds"), "{text}");
     }
-    Ok(())
-}
 
-fn legend(text: &mut String) -> Result<()> {
-    writeln!(
-        text,
-        "\nCPU is the gateway process' user and system time from the load's start until every endpoint has everything. \
-         *On disk* is what\nthe data directory occupies then, *written* what the kernel accounts to the process as \
-         written to the device (segments that\nare written ahead count twice), each per sample received. *Lost* are \
-         samples that an endpoint never got, *refused* requests\nthat were not answered with 2xx and sent again."
-    )?;
-    Ok(())
+    #[test]
+    fn what_was_run_is_written_as_report_and_data_and_plots_and_rendered_alike_again() {
+        let directory = tempfile::tempdir().expect("directory");
+        let rows = section(&[
+            ("1, flat out", 1.0, Contender::Writegate, &[(Figure::Cpu, 0.2), (Figure::Lost, 0.0)]),
+            ("3, flat out", 3.0, Contender::Writegate, &[(Figure::Cpu, 0.22), (Figure::Lost, 0.0)]),
+            ("3, flat out", 3.0, Contender::VmagentSnappy, &[(Figure::Cpu, 2.2)]),
+        ]);
+        let results = Results { sections: BTreeMap::from([(Section::FanOut, rows)]) };
+        write(&results, directory.path()).expect("written");
+        let read = |name: &str| std::fs::read_to_string(directory.path().join(name)).expect(name);
+        let report = read("README.md");
+        assert!(report.contains("| 3, flat out | Writegate | 0.220 | 0.100 | 0.010 | not run |"), "{report}");
+        assert!(report.contains("](fan-out-cpu.svg)") && read("fan-out-cpu.svg").contains("Writegate"));
+        write(&Results::read(directory.path()).expect("read"), directory.path()).expect("written again");
+        assert_eq!(read("README.md"), report);
+    }
 }

@@ -21,6 +21,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::latency::Latencies;
 use crate::ledger::Ledger;
 
 mod count;
@@ -69,11 +70,14 @@ pub struct EndpointSettings {
     pub max_bytes: usize,
     /// Who says which series are taken; `None`: all are.
     pub judge: Option<Judge>,
+    /// Whether the age of each sample on arrival is kept ([`Endpoint::take_arrivals`]).
+    pub arrivals: bool,
 }
 
 impl Default for EndpointSettings {
     fn default() -> Self {
-        Self { speaks: Speaks::Both, zstd: true, keep: Keep::Ledger, max_bytes: 32 << 20, judge: None }
+        let max_bytes = 32 << 20;
+        Self { speaks: Speaks::Both, zstd: true, keep: Keep::Ledger, max_bytes, judge: None, arrivals: false }
     }
 }
 
@@ -203,6 +207,7 @@ struct Books {
     stats: Stats,
     ledger: Ledger,
     docket: judge::Docket,
+    arrivals: Latencies,
     requests: Vec<Received>,
     script: VecDeque<Reply>,
     answerer: Option<Answerer>,
@@ -310,6 +315,12 @@ impl Endpoint {
     /// What the judge did so far; never reset.
     pub fn judged(&self) -> JudgeStats {
         self.desk.books().docket.stats().clone()
+    }
+
+    /// How long before their arrival the samples' timestamps were, of the requests taken since this was last asked.
+    /// Nothing unless [`EndpointSettings::arrivals`] is set. Meaningful where timestamps are of the moment of sending.
+    pub fn take_arrivals(&self) -> Latencies {
+        std::mem::take(&mut self.desk.books().arrivals)
     }
 
     /// Asks the ledger. Waiting requests stand still meanwhile.

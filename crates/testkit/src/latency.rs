@@ -18,15 +18,21 @@ pub struct Latencies {
 impl Latencies {
     /// Counts one duration.
     pub fn record(&mut self, latency: Duration) {
+        self.record_times(latency, 1);
+    }
+
+    /// Counts a duration so many times.
+    pub fn record_times(&mut self, latency: Duration, times: u64) {
         let bucket = bucket_of(latency);
         if self.buckets.len() <= bucket {
             self.buckets.resize(bucket + 1, 0);
         }
         if let Some(count) = self.buckets.get_mut(bucket) {
-            *count += 1;
+            *count += times;
         }
-        self.count += 1;
-        self.sum += latency;
+        self.count += times;
+        let times = u32::try_from(times).unwrap_or(u32::MAX);
+        self.sum = self.sum.saturating_add(latency.saturating_mul(times));
         self.max = self.max.max(latency);
     }
 

@@ -11,6 +11,7 @@ pub mod load;
 pub mod peers;
 pub mod process;
 pub mod raw;
+pub mod recording;
 pub mod sender;
 pub mod series;
 pub mod workload;

@@ -2,17 +2,18 @@
 //! with backoff, at a rate or flat out; and keeps account of every request.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
-use remote_write::compression::CompressError;
 use remote_write::{Counts, Protocol};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::latency::Latencies;
+use crate::recording::Recording;
 use crate::sender::{Answer, Connection, SendError, Sender, push_headers};
 use crate::workload::{Encoder, Slice, Workload};
 
@@ -34,6 +35,9 @@ pub struct Load {
     pub first_sequence: u32,
     /// What time the points bear.
     pub timestamps: Timestamps,
+    /// Bodies made beforehand, which bear their own timestamps; rounds beyond them are not sent. `None`: each body is
+    /// encoded when it is due.
+    pub recording: Option<Arc<Recording>>,
     /// What is done about failures.
     pub retry: Retry,
 }
@@ -48,6 +52,7 @@ impl Load {
             rounds: Some(rounds),
             first_sequence: 0,
             timestamps: Timestamps::Now,
+            recording: None,
             retry: Retry::default(),
         }
     }
@@ -56,7 +61,7 @@ impl Load {
 /// Where timestamps come from. Within a series they always rise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timestamps {
-    /// The moment of encoding; a millisecond later where the clock has not moved on.
+    /// The moment of encoding; later where the clock has not moved on since the round before.
     Now,
     /// Round n (counted by its sequence) bears `first + n * step`, in milliseconds.
     Steps {
@@ -178,13 +183,21 @@ impl Sender {
 
     /// Begins to send the load.
     pub fn start(&self, load: &Load) -> Run {
+        Self::start_in_turns(std::slice::from_ref(self), load)
+    }
+
+    /// Begins to send the load, request n of each round by sender n modulo their number: as several tenants, whose
+    /// senders differ in headers or path. All must lead to the same host and port, because they share connections.
+    /// Without any sender nothing is sent.
+    pub fn start_in_turns(senders: &[Self], load: &Load) -> Run {
         let (stop, stopped) = watch::channel(false);
         let account = Arc::new(Account { started: Instant::now(), report: Mutex::default() });
         let mut workers = JoinSet::new();
-        let connections = load.connections.clamp(1, load.workload.requests());
+        let senders: Arc<[Self]> = senders.into();
+        let connections = if senders.is_empty() { 0 } else { load.connections.clamp(1, load.workload.requests()) };
         for index in 0..connections {
             let worker = Worker {
-                sender: self.clone(),
+                senders: Arc::clone(&senders),
                 load: load.clone(),
                 index,
                 connections,
@@ -199,7 +212,7 @@ impl Sender {
 
 /// One connection's share of a load: the requests whose number leaves `index` when divided by `connections`.
 struct Worker {
-    sender: Sender,
+    senders: Arc<[Sender]>,
     load: Load,
     index: u32,
     connections: u32,
@@ -216,15 +229,16 @@ enum Verdict {
 impl Worker {
     async fn run(mut self) {
         if let Err(error) = self.send_rounds().await {
-            self.account.open().last_failure = Some(chain(&error));
+            self.account.open().last_failure = Some(chain(error.as_ref()));
         }
     }
 
-    async fn send_rounds(&mut self) -> Result<(), CompressError> {
+    async fn send_rounds(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {
         let workload = Arc::clone(&self.load.workload);
         let mut encoder = Encoder::new(&workload);
         let mut connection = None;
         let mut last_timestamp = i64::MIN;
+        let recording = self.load.recording.clone();
         let mut metadata_sent: Option<Instant> = None;
         let settings = workload.settings();
         let sends_metadata = settings.metadata && settings.protocol == Protocol::V1 && self.index == 0;
@@ -232,18 +246,29 @@ impl Worker {
             if sends_metadata && metadata_sent.is_none_or(|sent| sent.elapsed() >= METADATA_INTERVAL) {
                 metadata_sent = Some(Instant::now());
                 // Metadata comes again in a minute; a refusal shows in the statuses.
-                self.deliver(&mut connection, encoder.encode_metadata()?).await;
+                self.deliver(&mut connection, self.index, encoder.encode_metadata()?).await;
             }
             let sequence = self.load.first_sequence.wrapping_add(round);
+            if recording.as_ref().is_some_and(|recording| sequence >= recording.rounds()) {
+                break;
+            }
+            let round_before = last_timestamp;
             for request in (self.index..workload.requests()).step_by(self.connections as usize) {
                 if self.pace(round, request).await.is_err() {
                     return Ok(());
                 }
-                last_timestamp = self.timestamp(sequence, last_timestamp);
-                let slice = Slice { request, sequence, timestamp: last_timestamp };
-                let (body, counts) = encoder.encode(slice)?;
+                let (slice, body, counts) = match &recording {
+                    Some(recording) => recording.body(request, sequence)?,
+                    None => {
+                        let timestamp = self.timestamp(sequence, round_before);
+                        last_timestamp = last_timestamp.max(timestamp);
+                        let slice = Slice { request, sequence, timestamp };
+                        let (body, counts) = encoder.encode(slice)?;
+                        (slice, body, counts)
+                    }
+                };
                 let bytes = body.len() as u64;
-                let verdict = self.deliver(&mut connection, body).await;
+                let verdict = self.deliver(&mut connection, request, body).await;
                 self.book(slice, counts, bytes, &verdict);
             }
         }
@@ -275,23 +300,26 @@ impl Worker {
         }
     }
 
-    fn timestamp(&self, sequence: u32, last: i64) -> i64 {
+    /// `before` is the last one of the round before.
+    fn timestamp(&self, sequence: u32, before: i64) -> i64 {
         match self.load.timestamps {
             Timestamps::Steps { first, step } => first.saturating_add(step.saturating_mul(i64::from(sequence))),
             Timestamps::Now => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
-                now.max(last.saturating_add(1))
+                now.max(before.saturating_add(1))
             }
         }
     }
 
     /// Attempts until there is a final answer.
-    async fn deliver(&mut self, connection: &mut Option<Connection>, body: Bytes) -> Verdict {
+    async fn deliver(&mut self, connection: &mut Option<Connection>, request: u32, body: Bytes) -> Verdict {
+        let turn = request as usize % self.senders.len().max(1);
+        let Some(sender) = self.senders.get(turn).cloned() else { return Verdict::Unanswered };
         let started = Instant::now();
         let mut backoff = self.load.retry.min_backoff;
         for attempt in 0_u32.. {
-            let answer = self.attempt(connection, attempt, body.clone()).await;
+            let answer = self.attempt(&sender, connection, attempt, body.clone()).await;
             let pause = match self.judge(answer) {
                 Ok(verdict) => return verdict,
                 Err(retry_after) => retry_after.unwrap_or(backoff),
@@ -307,6 +335,7 @@ impl Worker {
 
     async fn attempt(
         &self,
+        sender: &Sender,
         connection: &mut Option<Connection>,
         attempt: u32,
         body: Bytes,
@@ -318,9 +347,9 @@ impl Worker {
         }
         let mut open = match connection.take() {
             Some(open) => open,
-            None => self.sender.connect().await?,
+            None => sender.connect().await?,
         };
-        let answer = self.sender.exchange(&mut open, Method::POST, headers, body).await?;
+        let answer = sender.exchange(&mut open, Method::POST, headers, body).await?;
         *connection = Some(open);
         Ok(answer)
     }
@@ -377,7 +406,7 @@ fn written(answer: &Answer) -> Counts {
 }
 
 /// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

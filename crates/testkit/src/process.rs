@@ -167,6 +167,11 @@ impl Process {
         peak_memory(self.id())
     }
 
+    /// The memory the running program has resident at this moment, in bytes.
+    pub fn memory(&self) -> Result<u64, ProcessError> {
+        memory(self.id())
+    }
+
     fn ended(&mut self) -> Result<Option<ExitStatus>, ProcessError> {
         self.child.try_wait().map_err(|source| self.control(source))
     }
@@ -225,9 +230,19 @@ pub fn cpu_time(pid: u32) -> Result<Duration, ProcessError> {
 
 /// The peak resident set of a process (`VmHWM`), in bytes.
 pub fn peak_memory(pid: u32) -> Result<u64, ProcessError> {
+    kibibytes_of(pid, "VmHWM:")
+}
+
+/// The resident set of a process at this moment (`VmRSS`), in bytes.
+pub fn memory(pid: u32) -> Result<u64, ProcessError> {
+    kibibytes_of(pid, "VmRSS:")
+}
+
+/// A field of `/proc/<pid>/status` in kB, in bytes.
+fn kibibytes_of(pid: u32, field: &str) -> Result<u64, ProcessError> {
     let path = PathBuf::from(format!("/proc/{pid}/status"));
     let text = read_proc(&path)?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = text.lines().find_map(|line| line.strip_prefix(field));
     let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|number| number.parse::<u64>().ok());
     Ok(kibibytes.ok_or(ProcessError::Proc(path))? * 1024)
 }
@@ -297,14 +312,15 @@ mod tests {
     }
 
     #[test]
-    fn cpu_time_and_peak_memory_of_a_busy_program_grow() {
+    fn cpu_time_and_memory_of_a_busy_program_grow() {
         let pid = std::process::id();
         let before = cpu_time(pid).expect("cpu time");
         let mut sum = 0_u64;
         while cpu_time(pid).expect("cpu time") < before + Duration::from_millis(20) {
             sum = (0..100_000_u64).fold(sum, |sum, number| sum.wrapping_mul(31).wrapping_add(number));
         }
-        let memory = peak_memory(pid).expect("memory");
-        assert!(memory > 1 << 20, "{memory} {sum}");
+        let now = memory(pid).expect("memory");
+        let peak = peak_memory(pid).expect("memory");
+        assert!(now > 1 << 20 && peak > 1 << 20, "{now} {peak} {sum}");
     }
 }

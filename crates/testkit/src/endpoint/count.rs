@@ -24,7 +24,7 @@ pub(super) fn count(protocol: Protocol, message: &[u8]) -> Option<Contents> {
     let mut contents = Contents::default();
     let mut fields = Fields { rest: message };
     while let Some(field) = fields.next()? {
-        let Field { number, bytes: Some(bytes) } = field else { continue };
+        let Field { number, bytes: Some(bytes), .. } = field else { continue };
         contents.metadata += u64::from(metadata == Some(number));
         if number != series {
             continue;
@@ -42,8 +42,50 @@ pub(super) fn count(protocol: Protocol, message: &[u8]) -> Option<Contents> {
     Some(contents)
 }
 
+/// Tells each run of samples that bear the same timestamp: the timestamp in milliseconds, and how many they are.
+/// `None` when the boundaries do not fit. In both protocols a sample has its timestamp in field 2.
+pub(super) fn timestamps(protocol: Protocol, message: &[u8], mut tell: impl FnMut(i64, u64)) -> Option<()> {
+    let series = match protocol {
+        Protocol::V1 => 1,
+        Protocol::V2 => 5,
+    };
+    let mut run = (0, 0);
+    let mut fields = Fields { rest: message };
+    while let Some(field) = fields.next()? {
+        let (true, Some(bytes)) = (field.number == series, field.bytes) else { continue };
+        let mut fields = Fields { rest: bytes };
+        while let Some(field) = fields.next()? {
+            let (2, Some(sample)) = (field.number, field.bytes) else { continue };
+            let timestamp = timestamp(sample)?;
+            if timestamp != run.0 && run.1 > 0 {
+                tell(run.0, run.1);
+                run.1 = 0;
+            }
+            run = (timestamp, run.1 + 1);
+        }
+    }
+    if run.1 > 0 {
+        tell(run.0, run.1);
+    }
+    Some(())
+}
+
+/// Of one sample; 0 when it has none, as protobuf has it.
+fn timestamp(sample: &[u8]) -> Option<i64> {
+    let mut fields = Fields { rest: sample };
+    let mut timestamp = 0;
+    while let Some(field) = fields.next()? {
+        if let (2, Some(number)) = (field.number, field.varint) {
+            timestamp = number.cast_signed();
+        }
+    }
+    Some(timestamp)
+}
+
 struct Field<'a> {
     number: u64,
+    /// Of varint fields.
+    varint: Option<u64>,
     /// Of length-delimited fields.
     bytes: Option<&'a [u8]>,
 }
@@ -59,17 +101,17 @@ impl<'a> Fields<'a> {
             return Some(None);
         }
         let tag = self.varint()?;
-        let bytes = match tag & 7 {
-            0 => self.varint().map(|_| None)?,
-            1 => self.take(8).map(|_| None)?,
+        let (varint, bytes) = match tag & 7 {
+            0 => (Some(self.varint()?), None),
+            1 => self.take(8).map(|_| (None, None))?,
             2 => {
                 let length = usize::try_from(self.varint()?).ok()?;
-                Some(self.take(length)?)
+                (None, Some(self.take(length)?))
             }
-            5 => self.take(4).map(|_| None)?,
+            5 => self.take(4).map(|_| (None, None))?,
             _ => return None,
         };
-        Some(Some(Field { number: tag >> 3, bytes }))
+        Some(Some(Field { number: tag >> 3, varint, bytes }))
     }
 
     fn varint(&mut self) -> Option<u64> {

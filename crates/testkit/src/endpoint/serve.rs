@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -18,11 +18,12 @@ use remote_write::{Compression, Protocol};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use super::count::{Contents, count};
+use super::count::{Contents, count, timestamps};
 use super::judge::{Case, Ruling};
 use super::reply::Act;
 use super::socket::{Control, Socket};
 use super::{Books, Desk, EndpointSettings, Keep, Received, Refusal, Reply, ReplyBody, Speaks, Stats};
+use crate::latency::Latencies;
 
 /// Between failed accepts.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
@@ -191,7 +192,8 @@ impl Push {
             .decompress(compression, &self.body, settings.max_bytes, &mut scratch.decoded)
             .map_err(|error| bad(error.to_string()))?;
         let contents = count(protocol, &scratch.decoded).ok_or_else(|| bad("the message is broken".to_owned()))?;
-        Ok(Understood { protocol, compression, contents })
+        let arrivals = if settings.arrivals { ages(protocol, &scratch.decoded) } else { Latencies::default() };
+        Ok(Understood { protocol, compression, contents, arrivals })
     }
 
     fn turn_down(self, refusal: Refusal, scripted: Option<Reply>, desk: &Desk) -> Result<Reply, Refusal> {
@@ -221,6 +223,9 @@ impl Push {
         let case = takes.then(|| understood.case(decoded, body_bytes, &desk.settings)).transpose()?;
         let ruling = desk.update(|books| {
             books.requests.extend(received.filter(|_| keeps_requests));
+            if takes {
+                books.arrivals.merge(&understood.arrivals);
+            }
             case.map(|case| books.take(&case, &desk.settings))
         });
         if let Some(ruling) = ruling.filter(|_| reply.act == Act::Healthy) {
@@ -248,6 +253,20 @@ struct Understood {
     protocol: Protocol,
     compression: Compression,
     contents: Contents,
+    /// How old its samples are, if that is asked for.
+    arrivals: Latencies,
+}
+
+/// How long ago each sample's timestamp was; zero for one from the future.
+fn ages(protocol: Protocol, decoded: &[u8]) -> Latencies {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut ages = Latencies::default();
+    // The boundaries have been walked already.
+    timestamps(protocol, decoded, |timestamp, samples| {
+        let then = Duration::from_millis(u64::try_from(timestamp).unwrap_or(0));
+        ages.record_times(now.saturating_sub(then), samples);
+    });
+    ages
 }
 
 impl Understood {

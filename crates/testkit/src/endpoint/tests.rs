@@ -233,6 +233,19 @@ async fn counting_gives_the_same_numbers_as_reading() {
 }
 
 #[tokio::test]
+async fn samples_tell_on_arrival_how_old_they_are() {
+    let (endpoint, sender) = launch(|settings| (settings.keep, settings.arrivals) = (Keep::Counts, true)).await;
+    for protocol in [Protocol::V1, Protocol::V2] {
+        push(&sender, protocol).await.expect("answer");
+        let arrivals = endpoint.take_arrivals();
+        // The timestamps are of November 2023.
+        assert_eq!(arrivals.count(), 62);
+        assert!(arrivals.quantile(0.0) > Duration::from_secs(86_400 * 300), "{arrivals:?}");
+    }
+    assert_eq!(endpoint.take_arrivals().count(), 0, "asked for once");
+}
+
+#[tokio::test]
 async fn waiting_ends_with_the_condition_or_tells_what_there_is() {
     let (endpoint, sender) = launch(|_| {}).await;
     let limit = Duration::from_millis(20);

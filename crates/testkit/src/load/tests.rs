@@ -161,3 +161,41 @@ async fn zstd_and_silent_receivers_see_what_a_real_sender_sends_them() {
     assert_eq!((report.acknowledged.len(), report.written), (8, Counts::default()));
     assert_eq!(endpoint.stats().taken.samples, 10);
 }
+
+#[tokio::test]
+async fn a_recorded_load_ends_with_its_recording() {
+    let (endpoint, sender) = endpoint().await;
+    let directory = tempfile::tempdir().expect("directory");
+    let workload = workload(Protocol::V1);
+    let recording = Recording::make(&workload, 3, (1_000_000, 15_000), &directory.path().join("bodies"));
+    let recording = Some(Arc::new(recording.expect("recorded")));
+    let first = Load { connections: 4, recording, ..Load::new(Arc::clone(&workload), 1) };
+    let rest = Load { rounds: None, first_sequence: 1, ..first.clone() };
+    let mut acknowledged = sender.run(&first).await.acknowledged;
+    acknowledged.extend(sender.run(&rest).await.acknowledged);
+    assert_eq!(acknowledged.len(), 24);
+    endpoint.ledger(|ledger| {
+        assert_eq!(ledger.missing(workload.points(acknowledged.iter().copied())), []);
+        assert_eq!((ledger.duplicates(), ledger.out_of_order()), (0, [].as_slice()));
+    });
+}
+
+#[tokio::test]
+async fn senders_take_turns_over_the_same_connections() {
+    let settings = EndpointSettings { keep: crate::endpoint::Keep::Requests, ..EndpointSettings::default() };
+    let endpoint = Endpoint::launch(settings).await.expect("endpoint");
+    let tenant = |name| {
+        let sender = Sender::new(&endpoint.url()).expect("url").with_timeout(SOON);
+        sender.with_header(http::HeaderName::from_static("x-scope-orgid"), HeaderValue::from_static(name))
+    };
+    let load = Load { connections: 2, ..Load::new(workload(Protocol::V1), 2) };
+    let senders = [tenant("a"), tenant("b"), tenant("c"), tenant("d")];
+    let report = Sender::start_in_turns(&senders, &load).finish().await;
+    assert_eq!((report.acknowledged.len(), endpoint.stats().connections), (16, 2));
+    let mut tenants = BTreeMap::<_, u32>::new();
+    for received in endpoint.requests() {
+        *tenants.entry(received.header("x-scope-orgid").unwrap_or_default().to_owned()).or_default() += 1;
+    }
+    let each = ["a", "b", "c", "d"].map(|name| (name.to_owned(), 4));
+    assert_eq!(tenants, BTreeMap::from(each));
+}

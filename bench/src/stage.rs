@@ -1,0 +1,40 @@
+//! Everything that runs in one run of a case: the receivers, the gateway, and its directory.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use tempfile::TempDir;
+
+use crate::case::{Case, Experiment, State};
+use crate::gateway::Gateway;
+use crate::sinks::{Sink, Sinks};
+
+/// How long no sink may get anything before what is missing counts as lost: vmagent's and Prometheus' pauses between
+/// retries grow up to a minute.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(65);
+
+/// In the order in which they end: the gateway is killed first, its directory removed last.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) gateway: Gateway,
+    pub(crate) sinks: Sinks,
+    pub(crate) directory: TempDir,
+}
+
+impl Stage {
+    /// Fresh processes and an empty directory.
+    pub(crate) async fn set(case: &Case) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let starts_down = matches!(case.experiment, Experiment::Backlog { .. } | Experiment::Start { .. });
+        let behaviour = case.endpoints.iter().map(|endpoint| Sink {
+            answers_after_ms: match endpoint.state {
+                State::Slow(delay) => delay.as_millis() as u64,
+                State::Healthy | State::Dead => 0,
+            },
+            down: starts_down || endpoint.state == State::Dead,
+        });
+        let sinks = Sinks::start(&behaviour.collect::<Vec<_>>()).await?;
+        let gateway = Gateway::start(case, directory.path(), &sinks.urls).await?;
+        Ok(Self { gateway, sinks, directory })
+    }
+}
