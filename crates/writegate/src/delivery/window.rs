@@ -16,6 +16,8 @@ use segment_log::Position;
 pub(super) const MOST_RECORDS: usize = 1024;
 /// Hashes known at once; beyond, one record at a time.
 const MOST_HASHES: usize = 256 * 1024;
+/// How many places of the index are asked of memory at once.
+const LOOK_AHEAD: usize = 16;
 
 /// The records from the oldest that is not settled on, as far as they were read.
 #[derive(Debug)]
@@ -106,13 +108,17 @@ impl<T> Window<T> {
                 usize::try_from(ahead).ok().filter(|ahead| *ahead < index).and_then(|ahead| records.get(ahead));
             earlier.is_some_and(|earlier| !matches!(earlier.state, State::Settled))
         });
-        for &hash in &footprint {
-            if let Some(earlier) = self.last.replace(hash, number, first).and_then(|earlier| self.by_number(earlier))
-                && !matches!(earlier.state, State::Settled)
-                && earlier.awaited_by.last() != Some(&number)
-            {
-                earlier.awaited_by.push(number);
-                waits_for += 1;
+        for few in footprint.chunks(LOOK_AHEAD) {
+            self.last.look_ahead(few);
+            for &hash in few {
+                if let Some(earlier) =
+                    self.last.replace(hash, number, first).and_then(|earlier| self.by_number(earlier))
+                    && !matches!(earlier.state, State::Settled)
+                    && earlier.awaited_by.last() != Some(&number)
+                {
+                    earlier.awaited_by.push(number);
+                    waits_for += 1;
+                }
             }
         }
         if let Some(entry) = self.records.get_mut(index) {

@@ -35,7 +35,7 @@ impl Index {
         let needed = self.slots.iter().filter(stays).count() + footprint;
         let mut slots = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
         slots.clear();
-        slots.resize((needed * 3).next_power_of_two(), FREE);
+        slots.resize((needed * 2 + footprint).next_power_of_two(), FREE);
         let old = std::mem::replace(self, Self { slots, used: 0 });
         old.slots.iter().filter(stays).for_each(|slot| self.put(*slot));
         old.give_back();
@@ -50,6 +50,14 @@ impl Index {
                 return;
             }
             at = self.behind(at);
+        }
+    }
+
+    /// Looks at the places of hashes that are to be replaced next, all at once: one after the other each would wait for memory.
+    #[inline]
+    pub(super) fn look_ahead(&self, hashes: &[u32]) {
+        for hash in hashes {
+            std::hint::black_box(self.slots.get(self.home(*hash)).copied());
         }
     }
 
