@@ -36,6 +36,7 @@ pub(crate) fn run(root: &Path, extent: Extent) -> Result<()> {
         step("peers", || peers::fetch(root))?;
         step("release build", || cargo("build --release --workspace --exclude xtask --bins --locked"))?;
         step("e2e", || cargo("test --package e2e --release --locked"))?;
+        step("soak", || cargo("run --release --package bench --locked -- soak --quick"))?;
     }
     println!("ci: all passed in {:.0?}", started.elapsed());
     Ok(())
