@@ -106,7 +106,7 @@ impl Index {
     /// Where a hash belongs: larger hashes farther behind.
     #[inline]
     fn home(&self, hash: u32) -> usize {
-        (u64::from(hash) * self.slots.len() as u64 >> 32) as usize
+        ((u64::from(hash) * self.slots.len() as u64) >> 32) as usize
     }
 
     #[inline]
