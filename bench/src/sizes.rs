@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 
+use crate::case::{Amount, TrafficSpec};
 use crate::contender::Contender;
 
 #[derive(Clone, Debug, Args)]
@@ -70,6 +71,11 @@ impl Sizes {
     /// One of two.
     pub(crate) fn pick<T>(&self, full: T, quick: T) -> T {
         if self.quick { quick } else { full }
+    }
+
+    /// The traffic of most cases, as fast as answers come.
+    pub(crate) fn traffic(&self) -> TrafficSpec {
+        TrafficSpec::new(self.pick(100_000, 20_000), Amount::For(self.time))
     }
 
     /// Those of these that run. Quick is without all peers but one, except where they are the point.

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use crate::case::{Case, Experiment, State};
 use crate::gateway::Gateway;
 use crate::sinks::{Sink, Sinks};
+use crate::traffic::{self, Traffic};
 
 /// How long no sink may get anything before what is missing counts as lost: vmagent's and Prometheus' pauses between
 /// retries grow up to a minute.
@@ -37,4 +38,24 @@ impl Stage {
         let gateway = Gateway::start(case, directory.path(), &sinks.urls).await?;
         Ok(Self { gateway, sinks, directory })
     }
+    /// Sends every series once, so that caches are filled and queues run, and waits until all of it is where it is due.
+    pub(crate) async fn warm_up(&mut self, case: &Case, traffic: impl IntoIterator<Item = &Traffic>) -> Result<WarmUp> {
+        let (mut samples, mut due) = (0, vec![0; case.endpoints.len()]);
+        for traffic in traffic {
+            let report = traffic.warm_up().await?;
+            samples += report.sent.samples;
+            due = traffic::sum(due, &traffic.due(&report, &case.endpoints));
+        }
+        let got = self.sinks.await_samples(&due, PATIENCE).await?;
+        traffic::complete(&due, &got, &self.gateway)?;
+        Ok(WarmUp { samples, due, got })
+    }
+}
+
+/// What was sent to warm up, and what of it each endpoint must have and has.
+#[derive(Debug)]
+pub(crate) struct WarmUp {
+    pub(crate) samples: u64,
+    pub(crate) due: Vec<u64>,
+    pub(crate) got: Vec<u64>,
 }

@@ -8,7 +8,7 @@ use super::Outcome;
 use super::watch::Watch;
 use crate::case::Case;
 use crate::figures::{Figure, Figures};
-use crate::stage::{PATIENCE, Stage};
+use crate::stage::{PATIENCE, Stage, WarmUp};
 use crate::traffic::{self, Recordings, Traffic};
 use crate::usage::mebibytes;
 
@@ -23,13 +23,10 @@ pub(super) async fn run(case: &Case, recordings: &Recordings, down: Duration) ->
     let quiet = every * 5;
     let mut stage = Stage::set(case).await?;
     let traffic = Traffic::new(&case.traffic, 1, &stage.gateway, recordings).await?;
-    let warm_up = traffic.warm_up().await?;
-    let due = traffic.due(&warm_up, &case.endpoints);
-    let before = stage.sinks.await_samples(&due, PATIENCE).await?;
-    traffic::complete(&due, &before, &stage.gateway)?;
+    let WarmUp { due, got, .. } = stage.warm_up(case, [&traffic]).await?;
 
     let run = traffic.start();
-    let mut watch = Watch::new(before);
+    let mut watch = Watch::new(got);
     watch.until(&mut stage, &run, quiet, every).await?;
     stage.sinks.down(GONE).await?;
     watch.until(&mut stage, &run, quiet + down, every).await?;

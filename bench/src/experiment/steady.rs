@@ -19,15 +19,7 @@ pub(super) async fn run(case: &Case, recordings: &Recordings) -> Result<Outcome>
         None => None,
     };
 
-    let mut warm_up = 0;
-    let mut due = vec![0; case.endpoints.len()];
-    for traffic in std::iter::once(&traffic).chain(&background) {
-        let report = traffic.warm_up().await?;
-        warm_up += report.sent.samples;
-        due = traffic::sum(due, &traffic.due(&report, &case.endpoints));
-    }
-    let before = stage.sinks.await_samples(&due, PATIENCE).await?;
-    traffic::complete(&due, &before, &stage.gateway)?;
+    let warm_up = stage.warm_up(case, std::iter::once(&traffic).chain(&background)).await?;
     // Those of the warm-up are of no interest.
     stage.sinks.arrivals().await?;
 
@@ -45,13 +37,13 @@ pub(super) async fn run(case: &Case, recordings: &Recordings) -> Result<Outcome>
         due_now = traffic::sum(due_now, &traffic.due(&report, &case.endpoints));
     }
     let loaded = started.elapsed();
-    due = traffic::sum(due, &due_now);
+    let due = traffic::sum(warm_up.due, &due_now);
     let got = stage.sinks.await_samples(&due, PATIENCE).await?;
     let drained = started.elapsed();
     let (cpu, written) = Used::by(&stage.gateway.process)?.per_sample(used_before, samples);
 
     let lost = traffic::most_lacking(&due, &got);
-    let on_disk = occupied(&stage.gateway.data)? as f64 / (samples + warm_up) as f64;
+    let on_disk = occupied(&stage.gateway.data)? as f64 / (samples + warm_up.samples) as f64;
     let mut figures = Figures::from([
         (Figure::Cpu, cpu),
         (Figure::Memory, mebibytes(stage.gateway.process.peak_memory()?)),

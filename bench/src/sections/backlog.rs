@@ -1,7 +1,7 @@
 //! Draining what came while no endpoint was up.
 
 use super::About;
-use crate::case::{Amount, Case, Experiment, TrafficSpec};
+use crate::case::{Case, Experiment};
 use crate::contender::Contender;
 use crate::figures::{Figure, thousands};
 use crate::sizes::Sizes;
@@ -46,8 +46,7 @@ pub(crate) fn cases(sizes: &Sizes) -> Vec<Case> {
     for samples in sets {
         for contender in &contenders {
             if samples <= PEERS || *contender == Contender::Writegate {
-                let traffic = TrafficSpec::new(sizes.pick(100_000, 20_000), Amount::For(sizes.time));
-                let case = Case::new(&name(samples), samples as f64, *contender, traffic);
+                let case = Case::new(&name(samples), samples as f64, *contender, sizes.traffic());
                 cases.push(Case { experiment: Experiment::Backlog { samples }, ..case });
             }
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::About;
-use crate::case::{Amount, Case, EndpointSpec, State, TrafficSpec};
+use crate::case::{Case, EndpointSpec, State, TrafficSpec};
 use crate::contender::Contender;
 use crate::figures::Figure;
 use crate::sizes::Sizes;
@@ -46,8 +46,7 @@ pub(crate) fn cases(sizes: &Sizes) -> Vec<Case> {
     let kinds = kinds.into_iter().filter(|(name, _)| !sizes.quick || [ONE, FIVE_TWO_DEAD].contains(name));
     for (x, (name, endpoints)) in (0_u32..).zip(kinds) {
         for contender in sizes.contenders(&[Contender::Writegate, Contender::VmagentSnappy]) {
-            let traffic = TrafficSpec::new(sizes.pick(100_000, 20_000), Amount::For(sizes.time));
-            let case = Case::new(name, x.into(), contender, TrafficSpec { rate: Some(RATE), ..traffic });
+            let case = Case::new(name, x.into(), contender, TrafficSpec { rate: Some(RATE), ..sizes.traffic() });
             cases.push(Case { endpoints: endpoints.clone(), ..case });
         }
     }

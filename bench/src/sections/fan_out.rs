@@ -1,7 +1,7 @@
 //! One load to one, three and eight endpoints.
 
 use super::About;
-use crate::case::{Amount, Case, EndpointSpec, TrafficSpec};
+use crate::case::{Case, EndpointSpec, TrafficSpec};
 use crate::contender::Contender;
 use crate::figures::Figure;
 use crate::sizes::Sizes;
@@ -43,7 +43,7 @@ pub(crate) const FLAT_OUT: &str = ", flat out";
 
 pub(crate) fn cases(sizes: &Sizes) -> Vec<Case> {
     let everyone = [Contender::Writegate, Contender::VmagentSnappy, Contender::VmagentZstd, Contender::PrometheusAgent];
-    let traffic = TrafficSpec::new(sizes.pick(100_000, 20_000), Amount::For(sizes.time));
+    let traffic = sizes.traffic();
     let case = |name: &str, endpoints: u32, contender, rate| {
         let case = Case::new(name, endpoints.into(), contender, TrafficSpec { rate, ..traffic.clone() });
         Case { endpoints: vec![EndpointSpec::default(); endpoints as usize], ..case }

@@ -3,7 +3,7 @@
 use remote_write::{Compression, Protocol};
 
 use super::About;
-use crate::case::{Amount, Case, EndpointSpec, TrafficSpec};
+use crate::case::{Case, EndpointSpec, TrafficSpec};
 use crate::contender::Contender;
 use crate::figures::Figure;
 use crate::sizes::Sizes;
@@ -51,8 +51,7 @@ pub(crate) fn cases(sizes: &Sizes) -> Vec<Case> {
     let mut cases = Vec::new();
     for (x, (name, taken, sent, compression, contenders)) in (0_u32..).zip(kinds) {
         for contender in sizes.contenders(contenders) {
-            let traffic = TrafficSpec::new(sizes.pick(100_000, 20_000), Amount::For(sizes.time));
-            let case = Case::new(name, x.into(), contender, TrafficSpec { protocol: taken, ..traffic });
+            let case = Case::new(name, x.into(), contender, TrafficSpec { protocol: taken, ..sizes.traffic() });
             let endpoint = EndpointSpec { protocol: sent, compression, ..EndpointSpec::default() };
             cases.push(Case { endpoints: vec![endpoint; 3], ..case });
         }

@@ -1,7 +1,7 @@
 //! What relabel rules of endpoints cost.
 
 use super::About;
-use crate::case::{Amount, Case, EndpointSpec, Rules, TrafficSpec};
+use crate::case::{Case, EndpointSpec, Rules};
 use crate::contender::Contender;
 use crate::figures::Figure;
 use crate::sizes::Sizes;
@@ -42,8 +42,7 @@ pub(crate) fn cases(sizes: &Sizes) -> Vec<Case> {
     let kinds = kinds.into_iter().filter(|(_, _, ruled)| !sizes.quick || *ruled < 3);
     for (x, (name, rules, ruled)) in (0_u32..).zip(kinds) {
         for contender in sizes.contenders(&everyone) {
-            let traffic = TrafficSpec::new(sizes.pick(100_000, 20_000), Amount::For(sizes.time));
-            let mut case = Case::new(name, x.into(), contender, traffic);
+            let mut case = Case::new(name, x.into(), contender, sizes.traffic());
             for endpoint in case.endpoints.iter_mut().take(ruled) {
                 *endpoint = EndpointSpec { rules, ..*endpoint };
             }

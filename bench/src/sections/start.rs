@@ -1,7 +1,7 @@
 //! Starting with a large log on disk.
 
 use super::About;
-use crate::case::{Amount, Case, EndpointSpec, Experiment, State, TrafficSpec};
+use crate::case::{Case, EndpointSpec, Experiment, State};
 use crate::contender::Contender;
 use crate::figures::Figure;
 use crate::sizes::Sizes;
@@ -25,10 +25,9 @@ pub(crate) fn name(bytes: u64) -> String {
 pub(crate) fn cases(sizes: &Sizes) -> Vec<Case> {
     let bytes = sizes.log_bytes;
     let case = |contender| {
-        let traffic = TrafficSpec::new(sizes.pick(100_000, 20_000), Amount::For(sizes.time));
         let dead = EndpointSpec { state: State::Dead, ..EndpointSpec::default() };
         let experiment = Experiment::Start { bytes, starts: sizes.runs };
-        Case { endpoints: vec![dead], experiment, ..Case::new(&name(bytes), bytes as f64, contender, traffic) }
+        Case { endpoints: vec![dead], experiment, ..Case::new(&name(bytes), bytes as f64, contender, sizes.traffic()) }
     };
     sizes.contenders(&[Contender::Writegate]).into_iter().map(case).collect()
 }

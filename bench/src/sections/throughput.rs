@@ -1,7 +1,7 @@
 //! The most that goes through to two endpoints.
 
 use super::About;
-use crate::case::{Amount, Case, EndpointSpec, TrafficSpec};
+use crate::case::{Case, EndpointSpec, TrafficSpec};
 use crate::contender::Contender;
 use crate::figures::Figure;
 use crate::sizes::Sizes;
@@ -30,8 +30,7 @@ pub(crate) const CASE: &str = "2, flat out";
 pub(crate) fn cases(sizes: &Sizes) -> Vec<Case> {
     let everyone = [Contender::Writegate, Contender::VmagentSnappy, Contender::PrometheusAgent];
     let case = |contender| {
-        let traffic = TrafficSpec::new(sizes.pick(100_000, 20_000), Amount::For(sizes.time));
-        let case = Case::new(CASE, 2.0, contender, TrafficSpec { connections: 8, ..traffic });
+        let case = Case::new(CASE, 2.0, contender, TrafficSpec { connections: 8, ..sizes.traffic() });
         Case { endpoints: vec![EndpointSpec::default(); 2], ..case }
     };
     sizes.contenders(&everyone).into_iter().map(case).collect()

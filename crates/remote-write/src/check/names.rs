@@ -112,22 +112,20 @@ impl Names {
         self.nodes.get(place as usize).is_some_and(|node| node.has_name)
     }
 
-    /// The place of a name behind `place`, known or learned.
+    /// The place of a name behind `place`, known or learned if there is room for it: the caller has judged that they rise.
     pub(super) fn learn_or_follow(&mut self, place: Place, name: &[u8]) -> Option<Place> {
-        let mut known = self.nodes.get(place as usize)?.following;
+        let parent = self.nodes.get(place as usize)?;
+        let (has_name, first) = (parent.has_name || name == NAME, parent.following);
+        let (mut known, mut following) = (first, 0);
         while known != Self::ROOT {
             let node = self.nodes.get(known as usize)?;
             if node.name() == name {
                 return Some(known);
             }
+            following += 1;
             known = node.next;
         }
-        self.learn(place, name)
-    }
-
-    /// Learns that a name may stand behind the one at `place`, if it has room for it: the caller has judged that they rise.
-    fn learn(&mut self, place: Place, name: &[u8]) -> Option<Place> {
-        if self.nodes.len() >= MAX_NODES || name.len() + 3 > MAX_HEAD {
+        if self.nodes.len() >= MAX_NODES || following >= MAX_FOLLOWING || name.len() + 3 > MAX_HEAD {
             return None;
         }
         if !is_utf8(name) || names_account(prefix(name, name.len()), name) {
@@ -137,17 +135,6 @@ impl Names {
         let mut head = vec![0x0a, name.len() as u8];
         head.extend_from_slice(name);
         head.push(0x12);
-        let mut siblings = 0;
-        let parent = self.nodes.get(place as usize)?;
-        let (has_name, first) = (parent.has_name || name == NAME, parent.following);
-        let mut sibling = first;
-        while sibling != Self::ROOT {
-            siblings += 1;
-            sibling = self.nodes.get(sibling as usize)?.next;
-        }
-        if siblings >= MAX_FOLLOWING {
-            return None;
-        }
         let number = self.nodes.len() as Place;
         self.nodes.push(Node { next: first, ..Node::new(&head, has_name) });
         let parent = self.nodes.get_mut(place as usize)?;

@@ -57,7 +57,7 @@ enum State<T> {
 
 impl<T> Window<T> {
     pub(super) fn new() -> Self {
-        Self { records: VecDeque::new(), first: 1, last: Index::default(), indexed: 0, hashes: 0, free: 0 }
+        Self { records: VecDeque::new(), first: 0, last: Index::default(), indexed: 0, hashes: 0, free: 0 }
     }
 
     /// Whether another record may be admitted. One always may.
