@@ -1,5 +1,7 @@
 //! The check against the naive one, and the reader against another protobuf library, on generated requests.
 
+use std::cell::RefCell;
+
 use crate::arbitrary::{damage, damaged, request, rules};
 use crate::naive::judge;
 use crate::oracle::{Oracle, shown};
@@ -9,9 +11,18 @@ use remote_write::Protocol;
 use remote_write::check::{Checker, Rules};
 use remote_write::read::{for_each_series, read};
 
-/// Checks `bytes` both ways.
+thread_local! {
+    /// As in the gateway: what it learned of one request's names, under one listener's rules, it knows at the next.
+    static EXPERIENCED: RefCell<Checker> = RefCell::new(Checker::new());
+}
+
+/// Checks `bytes` both ways, with a new checker and with one that has seen all requests before.
 fn agree(protocol: Protocol, bytes: &[u8], rules: &Rules) -> Result<(), TestCaseError> {
-    let mut checker = Checker::new();
+    agree_with(&mut Checker::new(), protocol, bytes, rules)?;
+    EXPERIENCED.with_borrow_mut(|checker| agree_with(checker, protocol, bytes, rules))
+}
+
+fn agree_with(checker: &mut Checker, protocol: Protocol, bytes: &[u8], rules: &Rules) -> Result<(), TestCaseError> {
     let decoded = match (read(protocol, bytes), checker.check(protocol, bytes, rules)) {
         (Err(_), Err(_)) => return Ok(()),
         (Ok(decoded), Ok(_)) => decoded,
