@@ -30,23 +30,38 @@ pub struct Part {
 /// # Errors
 /// When the bytes are not a request of the protocol, or a symbol reference is out of range.
 pub fn split(protocol: Protocol, decoded: &[u8], max_samples: u64, max_bytes: usize) -> Result<Vec<Part>, Malformed> {
+    let mut parts = Vec::new();
+    split_each(protocol, decoded, max_samples, max_bytes, &mut |part| parts.push(part))?;
+    Ok(parts)
+}
+
+/// As [`split`], for who needs one part at a time only.
+///
+/// # Errors
+/// As [`split`]; parts before what is malformed were handed out.
+pub fn split_each(
+    protocol: Protocol,
+    decoded: &[u8],
+    max_samples: u64,
+    max_bytes: usize,
+    each: &mut dyn FnMut(Part),
+) -> Result<(), Malformed> {
     let source = Source::new(protocol, decoded)?;
     let [families, series] = [source.metadata(), source.series()];
     let mut cutter = Cutter::new(source);
-    let mut parts = Vec::new();
     let limits = Limits { points: max_samples.max(1), bytes: max_bytes };
     for family in families {
         let (_, whole) = family?;
         if cutter.len() + whole.len() > limits.bytes {
-            cutter.close(&mut parts);
+            cutter.close(each);
         }
         cutter.metadata.extend_from_slice(whole);
     }
     for series in series {
-        cutter.add_within(series?, limits, &mut parts)?;
+        cutter.add_within(series?, limits, each)?;
     }
-    cutter.close(&mut parts);
-    Ok(parts)
+    cutter.close(each);
+    Ok(())
 }
 
 /// Cuts a request into two of as many series each, or one more in the second. A single series is cut between its data
@@ -185,9 +200,9 @@ impl<'a> Cutter<'a> {
     }
 
     /// Finishes the part unless there is nothing in it.
-    fn close(&mut self, parts: &mut Vec<Part>) {
+    fn close(&mut self, each: &mut dyn FnMut(Part)) {
         if !self.is_empty() {
-            parts.push(self.take());
+            each(self.take());
         }
     }
 
@@ -236,11 +251,11 @@ impl<'a> Cutter<'a> {
     }
 
     /// Adds a whole series to the part or, if there is no room, to the next one; cuts it if it is over the limits alone.
-    fn add_within(&mut self, field: Field<'a>, limits: Limits, parts: &mut Vec<Part>) -> Result<(), Malformed> {
+    fn add_within(&mut self, field: Field<'a>, limits: Limits, each: &mut dyn FnMut(Part)) -> Result<(), Malformed> {
         let counts = self.source.counts(field.0)?;
         if counts.points() <= limits.points {
             if (self.counts + counts).points() > limits.points {
-                self.close(parts);
+                self.close(each);
             }
             for _attempt in ["this part", "the next part"] {
                 let before = self.series.before();
@@ -250,7 +265,7 @@ impl<'a> Cutter<'a> {
                     return Ok(());
                 }
                 self.series.return_to(before);
-                self.close(parts);
+                self.close(each);
             }
         }
         let mut whole = SeriesParts::default();
@@ -261,7 +276,7 @@ impl<'a> Cutter<'a> {
         // Also a series without data is added once.
         while start < data || start == 0 {
             let end = start.saturating_add(step).min(data);
-            self.add_piece_within(&cut(self.source.protocol, &whole, start, end), limits, parts)?;
+            self.add_piece_within(&cut(self.source.protocol, &whole, start, end), limits, each)?;
             start = end.max(1);
         }
         Ok(())
@@ -272,10 +287,10 @@ impl<'a> Cutter<'a> {
         &mut self,
         piece: &SeriesParts<'a>,
         limits: Limits,
-        parts: &mut Vec<Part>,
+        each: &mut dyn FnMut(Part),
     ) -> Result<(), Malformed> {
         if (self.counts + piece.counts()).points() > limits.points {
-            self.close(parts);
+            self.close(each);
         }
         let (before, counts) = (self.series.before(), self.counts);
         self.add(piece)?;
@@ -285,17 +300,17 @@ impl<'a> Cutter<'a> {
         self.series.return_to(before);
         self.counts = counts;
         if !self.is_empty() {
-            self.close(parts);
-            return self.add_piece_within(piece, limits, parts);
+            self.close(each);
+            return self.add_piece_within(piece, limits, each);
         }
         match halves(self.source.protocol, piece) {
             Some((first, second)) => {
-                self.add_piece_within(&first, limits, parts)?;
-                self.add_piece_within(&second, limits, parts)
+                self.add_piece_within(&first, limits, each)?;
+                self.add_piece_within(&second, limits, each)
             }
             None => {
                 self.add(piece)?;
-                self.close(parts);
+                self.close(each);
                 Ok(())
             }
         }

@@ -17,6 +17,7 @@ mod explain;
 mod ingest;
 mod ledger;
 mod metadata;
+mod precedence;
 mod record;
 mod retention;
 mod tenant;

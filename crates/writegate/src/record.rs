@@ -93,7 +93,7 @@ impl Meta {
 }
 
 /// The series hashes of a stored description, sorted.
-pub(crate) fn footprint(meta: &[u8]) -> impl ExactSizeIterator<Item = u32> + '_ {
+pub(crate) fn footprint(meta: &[u8]) -> impl ExactSizeIterator<Item = u32> + Clone + '_ {
     let hashes = meta.get(FIXED..).unwrap_or_default();
     hashes.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]))
 }

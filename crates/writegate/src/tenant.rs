@@ -15,6 +15,7 @@ use writegate_config::{TenantPattern, Tenants as Settings};
 use crate::counters::CountsCounter;
 use crate::ingest::Reason;
 use crate::metadata::FamilyMetadata;
+use crate::precedence::Precedence;
 use crate::{record, retention};
 
 /// One tenant: its log and what was received for it.
@@ -31,6 +32,8 @@ pub(crate) struct Tenant {
     received: CountsCounter,
     /// What accepted v1 requests said of metric families.
     pub(crate) metadata: FamilyMetadata,
+    /// Which records of the log come before which.
+    pub(crate) precedence: Arc<Mutex<Precedence>>,
     accepted: CountsCounter,
     refused: [CountsCounter; Reason::ALL.len()],
     highest_timestamp_ms: AtomicI64,
@@ -50,6 +53,7 @@ impl Tenant {
             head,
             received: CountsCounter::default(),
             metadata: FamilyMetadata::default(),
+            precedence: Arc::default(),
             accepted: CountsCounter::default(),
             refused: Default::default(),
             highest_timestamp_ms: AtomicI64::new(i64::MIN),

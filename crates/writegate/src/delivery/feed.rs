@@ -12,7 +12,7 @@ use crate::record::{Meta, UnknownMeta};
 
 /// Read from the log at once: enough for a batch, little enough to hold for many tenants.
 const READ_BYTES: usize = 1024 * 1024;
-const READ_RECORDS: usize = 256;
+pub(super) const READ_RECORDS: usize = 256;
 
 /// Why a delivery cannot go on.
 #[derive(Debug, thiserror::Error)]

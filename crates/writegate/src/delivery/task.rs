@@ -1,7 +1,6 @@
 //! One delivery: moves one cursor at one endpoint. Reads ahead, starts batches of what may be sent now, and lets the rest
 //! wait until what it waits for is settled. The same for an endpoint that keeps up, one that catches up, and a replay.
 
-use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,9 +15,11 @@ use super::feed::Feed;
 use super::flight::Flight;
 use super::form::{BatchLimits, Held, INLINE_DECODED_BYTES};
 use super::limiter::Turn;
+use super::rules::Rules;
 use super::settle::HOLD;
 use super::window::Window;
 use crate::chain::Chain;
+use crate::precedence::User;
 use crate::record;
 
 /// Records that are read ahead of what may be sent hold no more than about this, decompressed.
@@ -35,8 +36,7 @@ pub(super) struct Delivery {
     context: Arc<Context>,
     feed: Feed,
     window: Window<Held>,
-    /// Of the window, what is being sent.
-    under_way: BTreeSet<Position>,
+    precedence: User,
     /// What waits in the window, decompressed.
     ahead_bytes: u64,
     /// Nothing can be started before something else happens.
@@ -54,8 +54,9 @@ impl Delivery {
         let context = Arc::new(context);
         let feed = Feed::new(Arc::clone(&context.tenant.log), Arc::clone(&context.row), context.until());
         let pace = Pace::new(&context.work);
-        let (window, under_way, flights) = (Window::new(), BTreeSet::new(), JoinSet::new());
-        Self { context, feed, window, under_way, ahead_bytes: 0, stalled: false, gathering: None, flights, pace }
+        let precedence = User::new(Arc::clone(&context.tenant.precedence));
+        let (window, flights) = (Window::new(), JoinSet::new());
+        Self { context, feed, window, precedence, ahead_bytes: 0, stalled: false, gathering: None, flights, pace }
     }
 
     /// Delivers until told to stop, or until the end of a replay. Requests in flight are finished first.
@@ -121,7 +122,7 @@ impl Delivery {
 
     /// Whether a replay has come to its end.
     fn is_complete(&self) -> bool {
-        self.context.is_replay() && self.under_way.is_empty() && self.context.row.low() >= self.context.until()
+        self.context.is_replay() && self.flights.is_empty() && self.context.row.low() >= self.context.until()
     }
 
     fn may_start(&self) -> bool {
@@ -149,7 +150,7 @@ impl Delivery {
     }
 
     fn may_read(&self) -> bool {
-        self.feed.has_more() && self.window.has_room() && self.ahead_bytes < AHEAD_DECODED_BYTES
+        self.feed.has_more() && self.window.has_room(self.feed.next()) && self.ahead_bytes < AHEAD_DECODED_BYTES
     }
 
     /// Starts a batch of what may be sent now, if there is anything.
@@ -160,13 +161,12 @@ impl Delivery {
         }
         let mut batch = Gathering::default();
         let records: Vec<Held> =
-            self.window.take_free(|_, held| batch.fits(held, limits)).into_iter().map(|(_, held)| held).collect();
+            self.window.take_free(|held| batch.fits(held, limits)).into_iter().map(|(_, held)| held).collect();
         if records.is_empty() {
             self.stalled = true;
             return Ok(());
         }
         self.ahead_bytes -= batch.decoded_bytes;
-        self.under_way.extend(records.iter().map(|(record, _)| record.position));
         self.pace.spend(batch.counts.samples + batch.counts.histograms);
         let flight = Flight::new(Arc::clone(&self.context), &records);
         self.flights.spawn(flight.fly(records, turn));
@@ -185,34 +185,41 @@ impl Delivery {
             // Nothing is skipped: what was read and cannot be used is read again.
             self.feed.rewind(from);
         }
-        let (records, footprints) = read?;
-        for (held, footprint) in records.into_iter().zip(footprints) {
+        let (records, edited) = read?;
+        let mut edited = edited.into_iter();
+        for held in records {
             self.ahead_bytes += u64::from(held.1.decoded_bytes);
-            self.window.admit(held.0.position, held, footprint);
+            let (position, open) = (held.0.position, self.window.open());
+            let predecessors = match edited.next() {
+                Some(footprint) => self.precedence.edited(position, footprint.iter().copied(), open),
+                None => self.precedence.as_it_came(position, record::footprint(&held.0.meta), open),
+            };
+            self.window.admit(position, held, &predecessors);
         }
         Ok(())
     }
 
+    /// The next records; where rules make other series of theirs, the footprints of these.
     async fn read_ahead(&mut self) -> Result<(Vec<Held>, Vec<Box<[u32]>>), Fault> {
-        let records = self.feed.read().await?;
-        let records: Vec<Held> =
-            records.into_iter().filter(|(record, _)| !self.under_way.contains(&record.position)).collect();
-        let footprints = self.footprints(&records).await?;
+        let mut records = self.feed.read().await?;
+        records.retain(|(record, _)| !self.window.is_under_way(record.position));
+        let footprints = match self.context.rules.as_ref().filter(|rules| rules.pipeline.edits()) {
+            Some(rules) => self.edited_footprints(&records, rules).await?,
+            None => Vec::new(),
+        };
         Ok((records, footprints))
     }
 
-    async fn footprints(&self, records: &[Held]) -> Result<Vec<Box<[u32]>>, Fault> {
-        let (shared, rules) = (&self.context.shared, self.context.rules.clone());
+    async fn edited_footprints(&self, records: &[Held], rules: &Arc<Rules>) -> Result<Vec<Box<[u32]>>, Fault> {
+        let shared = &self.context.shared;
         let decoded: u64 = records.iter().map(|(_, meta)| u64::from(meta.decoded_bytes)).sum();
-        let reads_bodies = rules.as_ref().is_some_and(|rules| rules.pipeline.edits());
-        let is_quick = decoded <= INLINE_DECODED_BYTES && !rules.as_ref().is_some_and(|rules| rules.is_costly);
-        if !reads_bodies || is_quick {
-            let footprints = records.iter().map(|held| shared.former.footprint(held, rules.as_deref()));
+        if decoded <= INLINE_DECODED_BYTES && !rules.is_costly {
+            let footprints = records.iter().map(|held| shared.former.footprint(held, Some(rules)));
             return Ok(footprints.collect::<Result<_, _>>()?);
         }
-        let records = records.to_vec();
-        let footprints = shared.beside(self.context.rules.as_ref(), move |shared| {
-            records.iter().map(|held| shared.former.footprint(held, rules.as_deref())).collect::<Result<_, _>>()
+        let (records, its_rules) = (records.to_vec(), Arc::clone(rules));
+        let footprints = shared.beside(Some(rules), move |shared| {
+            records.iter().map(|held| shared.former.footprint(held, Some(&its_rules))).collect::<Result<_, _>>()
         });
         Ok(footprints.await??)
     }
@@ -220,18 +227,16 @@ impl Delivery {
     /// A batch panicked: which records it had is not known any more, so all that is not settled is read again.
     async fn start_over(&mut self) {
         while self.flights.join_next().await.is_some() {}
-        self.under_way.clear();
         self.window = Window::new();
+        self.precedence.rest();
         self.ahead_bytes = 0;
         self.feed.rewind(self.context.row.low());
         self.pace.not_before(Instant::now() + HOLD.0);
     }
 
     fn land(&mut self, positions: Vec<Position>) {
-        for position in &positions {
-            self.under_way.remove(position);
-        }
         self.window.settle(positions);
+        self.rest_if_empty();
         self.stalled = false;
     }
 
@@ -240,8 +245,15 @@ impl Delivery {
         if let Some(first) = self.window.forget_waiting() {
             self.feed.rewind(first);
         }
+        self.rest_if_empty();
         self.ahead_bytes = 0;
         self.stalled = false;
+    }
+
+    fn rest_if_empty(&mut self) {
+        if self.window.is_empty() {
+            self.precedence.rest();
+        }
     }
 }
 

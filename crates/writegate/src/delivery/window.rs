@@ -1,376 +1,343 @@
-//! Which records may be sent now: those that share no series with an earlier one that is not settled. Pure: knows records
-//! only by their position and footprint.
-//!
-//! Each series hash leads to the last record that touches it, so that a record waits for at most one record for each of its
-//! series, and looking at a record once is enough. Two records that are both free share no series, or one would wait for
-//! the other: they may travel together, or beside each other.
+//! Which records may be sent now: those that wait for no earlier one that is not settled. Pure: knows records only by their
+//! position and what must come before them. Two records that are both free share no series, or one would wait for the
+//! other: they may travel together, or beside each other.
 
-mod index;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
-use std::collections::VecDeque;
-
-use index::Index;
 use segment_log::Position;
 
-/// Records known at once.
-pub(super) const MOST_RECORDS: usize = 1024;
-/// Hashes known at once; beyond, one record at a time.
-const MOST_HASHES: usize = 256 * 1024;
-/// How many places of the index are asked of memory at once.
-const LOOK_AHEAD: usize = 16;
+use super::feed::READ_RECORDS;
+use crate::precedence::Predecessors;
 
-/// The records from the oldest that is not settled on, as far as they were read.
+/// Positions from the first record to the last are fewer.
+pub(super) const MOST_RECORDS: usize = 1024;
+
+/// The records that were read and are not settled.
 #[derive(Debug)]
 pub(super) struct Window<T> {
-    records: VecDeque<Entry<T>>,
-    /// The number of the first of them: numbers count records, whatever their positions.
-    first: u64,
-    /// The last record that touches a series. A number below `first` is of a record that is settled.
-    last: Index,
-    /// Records before this one are in `last`: a record that is alone needs no index.
-    indexed: usize,
-    /// Hashes of all records.
-    hashes: usize,
-    /// How many records wait for none and are not under way.
-    free: usize,
+    records: BTreeMap<Position, Entry<T>>,
+    /// Those that wait for none and are not under way.
+    free: BTreeSet<Position>,
 }
 
 #[derive(Debug)]
 struct Entry<T> {
-    position: Position,
-    /// Empty once it is settled.
-    footprint: Box<[u32]>,
     /// How many earlier records it waits for.
     waits_for: usize,
-    /// The numbers of records that wait for it.
-    awaited_by: Vec<u64>,
-    state: State<T>,
-}
-
-#[derive(Debug)]
-enum State<T> {
-    /// With what is needed to send it.
-    Here(T),
-    UnderWay,
-    Settled,
+    /// The records that wait for it.
+    awaited_by: Vec<Position>,
+    /// With what is needed to send it; `None`: it is under way.
+    item: Option<T>,
 }
 
 impl<T> Window<T> {
-    pub(super) fn new() -> Self {
-        Self { records: VecDeque::new(), first: 0, last: Index::default(), indexed: 0, hashes: 0, free: 0 }
+    pub(super) const fn new() -> Self {
+        Self { records: BTreeMap::new(), free: BTreeSet::new() }
     }
 
-    /// Whether another record may be admitted. One always may.
-    pub(super) fn has_room(&self) -> bool {
-        self.records.is_empty() || (self.records.len() < MOST_RECORDS && self.hashes < MOST_HASHES)
+    /// From the first record to behind the last, if there is one.
+    pub(super) fn open(&self) -> Option<Range<Position>> {
+        let ((first, _), (last, _)) = (self.records.first_key_value()?, self.records.last_key_value()?);
+        Some(*first..*last + 1)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Whether what is read at once, from `next` on, may be admitted.
+    pub(super) fn has_room(&self, next: Position) -> bool {
+        let first = self.records.first_key_value().map_or(next, |(first, _)| *first);
+        next.saturating_sub(first) <= (MOST_RECORDS - READ_RECORDS) as u64
     }
 
     /// Whether a record waits for none and is not under way.
-    pub(super) const fn has_free(&self) -> bool {
-        self.free > 0
+    pub(super) fn has_free(&self) -> bool {
+        !self.free.is_empty()
+    }
+
+    pub(super) fn is_under_way(&self, position: Position) -> bool {
+        self.records.get(&position).is_some_and(|entry| entry.item.is_none())
     }
 
     /// What waits for none and is not under way.
     pub(super) fn free(&self) -> impl Iterator<Item = &T> {
-        self.records.iter().filter(|entry| entry.waits_for == 0).filter_map(|entry| match &entry.state {
-            State::Here(item) => Some(item),
-            State::UnderWay | State::Settled => None,
-        })
+        self.free.iter().filter_map(|position| self.records.get(position)?.item.as_ref())
     }
 
-    /// Adds the next record of the log. `footprint`: distinct hashes of what it touches.
-    pub(super) fn admit(&mut self, position: Position, item: T, footprint: Box<[u32]>) {
-        self.hashes += footprint.len();
-        let state = State::Here(item);
-        self.records.push_back(Entry { position, footprint, waits_for: 0, awaited_by: Vec::new(), state });
-        if self.records.len() == 1 {
-            self.free += 1;
-            return;
+    /// Adds the next record of the log.
+    pub(super) fn admit(&mut self, position: Position, item: T, predecessors: &Predecessors) {
+        let mut waits_for = 0;
+        let mut wait_for = |earlier: &mut Entry<T>| {
+            earlier.awaited_by.push(position);
+            waits_for += 1;
+        };
+        for earlier in predecessors.records() {
+            self.records.get_mut(&earlier).into_iter().for_each(&mut wait_for);
         }
-        while self.indexed < self.records.len() {
-            self.index(self.indexed);
-            self.indexed += 1;
+        let unknown = ..predecessors.known_from.min(position);
+        self.records.range_mut(unknown).for_each(|(_, earlier)| wait_for(earlier));
+        if waits_for == 0 {
+            self.free.insert(position);
         }
-        if self.records.back().is_some_and(|entry| entry.waits_for == 0) {
-            self.free += 1;
-        }
-    }
-
-    /// Lets a record wait for the last ones that touch its series, and makes it the last one.
-    fn index(&mut self, index: usize) {
-        let number = self.first + index as u64;
-        let Some(entry) = self.records.get_mut(index) else { return };
-        let footprint = std::mem::take(&mut entry.footprint);
-        let (first, mut waits_for) = (self.first, 0);
-        let records = &self.records;
-        self.last.reserve(footprint.len(), first, |ahead| {
-            let earlier =
-                usize::try_from(ahead).ok().filter(|ahead| *ahead < index).and_then(|ahead| records.get(ahead));
-            earlier.is_some_and(|earlier| !matches!(earlier.state, State::Settled))
-        });
-        for few in footprint.chunks(LOOK_AHEAD) {
-            self.last.look_ahead(few);
-            for &hash in few {
-                if let Some(earlier) =
-                    self.last.replace(hash, number, first).and_then(|earlier| self.by_number(earlier))
-                    && !matches!(earlier.state, State::Settled)
-                    && earlier.awaited_by.last() != Some(&number)
-                {
-                    earlier.awaited_by.push(number);
-                    waits_for += 1;
-                }
-            }
-        }
-        if let Some(entry) = self.records.get_mut(index) {
-            entry.footprint = footprint;
-            entry.waits_for = waits_for;
-        }
+        self.records.insert(position, Entry { waits_for, awaited_by: Vec::new(), item: Some(item) });
     }
 
     /// Takes free records in order as long as `fits` says so; they are under way then. `fits` is asked about each free record
     /// in turn, and the first that does not fit ends it.
-    pub(super) fn take_free(&mut self, mut fits: impl FnMut(Position, &T) -> bool) -> Vec<(Position, T)> {
+    pub(super) fn take_free(&mut self, mut fits: impl FnMut(&T) -> bool) -> Vec<(Position, T)> {
         let mut taken = Vec::new();
-        for entry in &mut self.records {
-            if self.free == taken.len() {
-                break;
-            }
-            match &entry.state {
-                State::Here(item) if entry.waits_for == 0 => {
-                    if !fits(entry.position, item) {
-                        break;
-                    }
-                }
-                State::Here(_) | State::UnderWay | State::Settled => continue,
-            }
-            if let State::Here(item) = std::mem::replace(&mut entry.state, State::UnderWay) {
-                taken.push((entry.position, item));
-            }
+        while let Some(position) = self.free.first().copied() {
+            let Some(entry) = self.records.get_mut(&position) else { break };
+            let Some(item) = entry.item.take_if(|item| fits(item)) else { break };
+            self.free.remove(&position);
+            taken.push((position, item));
         }
-        self.free -= taken.len();
         taken
     }
 
     /// The records at these positions are settled: who waited for them is free.
     pub(super) fn settle(&mut self, positions: impl IntoIterator<Item = Position>) {
         for position in positions {
-            let Some(entry) = self.by_position(position) else { continue };
-            entry.state = State::Settled;
-            let (footprint, awaited_by) = (std::mem::take(&mut entry.footprint), std::mem::take(&mut entry.awaited_by));
-            self.hashes -= footprint.len();
-            for waiting in awaited_by {
-                let Some(waiting) = self.by_number(waiting) else { continue };
-                waiting.waits_for -= 1;
-                if waiting.waits_for == 0 {
-                    self.free += 1;
+            let Some(settled) = self.records.remove(&position) else { continue };
+            for waiting in settled.awaited_by {
+                let Some(entry) = self.records.get_mut(&waiting) else { continue };
+                entry.waits_for -= 1;
+                if entry.waits_for == 0 {
+                    self.free.insert(waiting);
                 }
             }
         }
-        while self.records.front().is_some_and(|entry| matches!(entry.state, State::Settled)) {
-            self.records.pop_front();
-            self.first += 1;
-            self.indexed = self.indexed.saturating_sub(1);
-        }
-        if self.records.is_empty() {
-            self.forget_index();
-        }
     }
 
-    /// Forgets the records that are not under way, and the index: they are admitted again when there is time for them.
-    /// Gives the position of the first.
+    /// Forgets the records that are not under way: they are admitted again when there is time for them. Gives the position
+    /// of the first.
     pub(super) fn forget_waiting(&mut self) -> Option<Position> {
-        let is_here = |entry: &Entry<T>| matches!(entry.state, State::Here(_));
-        let position = self.records.iter().find(|entry| is_here(entry)).map(|entry| entry.position);
-        self.first += self.records.len() as u64;
-        self.records.retain_mut(|entry| {
+        let first = self.records.iter().find(|(_, entry)| entry.item.is_some()).map(|(position, _)| *position);
+        self.records.retain(|_, entry| {
             // Those under way share no series with each other: none of them waits.
             entry.awaited_by.clear();
-            matches!(entry.state, State::UnderWay)
+            entry.item.is_none()
         });
-        self.hashes = self.records.iter().map(|entry| entry.footprint.len()).sum();
-        self.free = 0;
-        self.forget_index();
-        position
-    }
-
-    fn forget_index(&mut self) {
-        self.last.clear();
-        self.indexed = 0;
-    }
-
-    fn by_position(&mut self, position: Position) -> Option<&mut Entry<T>> {
-        // Usually one after the other; but one that was forgotten comes again behind those that were under way meanwhile.
-        let first = self.records.front()?.position;
-        let guess = usize::try_from(position.saturating_sub(first)).ok()?;
-        let is_there = self.records.get(guess).is_some_and(|entry| entry.position == position);
-        let index = if is_there { guess } else { self.records.iter().position(|entry| entry.position == position)? };
-        self.records.get_mut(index)
-    }
-
-    fn by_number(&mut self, number: u64) -> Option<&mut Entry<T>> {
-        self.records.get_mut(usize::try_from(number.checked_sub(self.first)?).ok()?)
+        self.free.clear();
+        first
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use proptest::collection::{btree_set, vec};
-    use proptest::prelude::{Just, ProptestConfig, Strategy, prop_assert, prop_assert_eq, prop_oneof, proptest};
+    use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
     use super::*;
+    use crate::precedence::User;
 
-    fn admit(window: &mut Window<()>, position: Position, footprint: &[u32]) {
-        window.admit(position, (), footprint.into());
+    struct Delivery {
+        window: Window<()>,
+        precedence: User,
     }
 
-    fn take(window: &mut Window<()>) -> Vec<Position> {
-        window.take_free(|_, ()| true).into_iter().map(|(position, ())| position).collect()
+    impl Delivery {
+        fn new() -> Self {
+            Self { window: Window::new(), precedence: User::new(std::sync::Arc::default()) }
+        }
+
+        fn admit(&mut self, position: Position, footprint: &[u32]) {
+            let open = self.window.open();
+            let predecessors = self.precedence.as_it_came(position, footprint.iter().copied(), open);
+            self.window.admit(position, (), &predecessors);
+        }
+
+        fn take(&mut self) -> Vec<Position> {
+            self.window.take_free(|()| true).into_iter().map(|(position, ())| position).collect()
+        }
     }
 
     #[test]
     fn a_record_waits_for_the_last_one_of_each_of_its_series_and_for_no_other() {
-        let mut window = Window::new();
+        let mut delivery = Delivery::new();
         for (position, footprint) in [[1, 2], [3, 4], [2, 3], [5, 6], [1, 5]].iter().enumerate() {
-            admit(&mut window, position as Position, footprint);
+            delivery.admit(position as Position, footprint);
         }
-        assert_eq!(take(&mut window), [0, 1, 3]);
-        window.settle([1]);
-        assert!(!window.has_free(), "2 still waits for 0, and 4 for 0 and 3");
-        window.settle([0]);
-        assert_eq!(take(&mut window), [2]);
-        window.settle([3]);
-        assert_eq!(take(&mut window), [4]);
+        assert_eq!(delivery.take(), [0, 1, 3]);
+        delivery.window.settle([1]);
+        assert!(!delivery.window.has_free(), "2 still waits for 0, and 4 for 0 and 3");
+        delivery.window.settle([0]);
+        assert_eq!(delivery.take(), [2]);
+        delivery.window.settle([3]);
+        assert_eq!(delivery.take(), [4]);
     }
 
     #[test]
     fn what_does_not_fit_stays_and_keeps_later_ones_behind_it() {
-        let mut window = Window::new();
-        (0..4).for_each(|position| admit(&mut window, position, &[position as u32]));
-        let fitting = window.take_free(|position, ()| position != 2);
+        let mut delivery = Delivery::new();
+        (0..4).for_each(|position| delivery.admit(position, &[position as u32]));
+        let mut asked = 0;
+        let fitting = delivery.window.take_free(|()| {
+            asked += 1;
+            asked < 3
+        });
         assert_eq!(fitting.len(), 2);
-        assert_eq!(take(&mut window), [2, 3]);
+        assert_eq!(delivery.take(), [2, 3]);
     }
 
     #[test]
-    fn a_record_that_was_alone_when_it_went_is_waited_for() {
-        let mut window = Window::new();
-        admit(&mut window, 7, &[1]);
-        assert_eq!(take(&mut window), [7]);
-        admit(&mut window, 9, &[1]);
-        admit(&mut window, 12, &[2]);
-        assert_eq!(take(&mut window), [12]);
-        assert_eq!(window.forget_waiting(), Some(9));
-        admit(&mut window, 9, &[1]);
-        assert!(take(&mut window).is_empty());
-        window.settle([7]);
-        assert_eq!(take(&mut window), [9]);
+    fn what_is_forgotten_is_admitted_anew_and_waits_for_what_is_under_way() {
+        let mut delivery = Delivery::new();
+        delivery.admit(7, &[1]);
+        assert_eq!(delivery.take(), [7]);
+        delivery.admit(9, &[1]);
+        delivery.admit(12, &[2]);
+        assert_eq!(delivery.window.forget_waiting(), Some(9));
+        delivery.admit(9, &[1]);
+        assert!(delivery.take().is_empty());
+        delivery.window.settle([7]);
+        assert_eq!(delivery.take(), [9]);
     }
 
     #[test]
-    fn a_window_is_bounded_by_records_and_by_hashes_but_takes_one_of_any_size() {
-        let mut window = Window::new();
-        assert!(window.has_room());
-        let huge: Vec<u32> = (0..MOST_HASHES as u32).collect();
-        admit(&mut window, 0, &huge);
-        assert!(!window.has_room());
-        take(&mut window);
-        window.settle([0]);
-        assert!(window.has_room());
-        (1..=MOST_RECORDS as Position).for_each(|position| admit(&mut window, position, &[]));
-        assert!(!window.has_room());
-    }
-
-    #[test]
-    fn behind_one_record_that_takes_long_any_number_of_series_may_settle() {
-        let mut window = Window::new();
-        admit(&mut window, 0, &[u32::MAX]);
-        take(&mut window);
-        for position in 1..MOST_RECORDS as Position {
-            let footprint: Vec<u32> = (0..100).map(|series| position as u32 * 4_000_000 + series).collect();
-            admit(&mut window, position, &footprint);
-            assert_eq!(take(&mut window), [position]);
-            window.settle([position]);
-        }
-        assert!(!window.has_room(), "as many records as it may hold");
-        assert!(window.last.slots() < 4096, "what is settled is not kept in mind");
-        window.settle([0]);
-        assert!(window.records.is_empty());
+    fn positions_from_the_first_record_to_the_last_are_bounded() {
+        let mut delivery = Delivery::new();
+        assert!(delivery.window.has_room(1_000_000));
+        delivery.admit(5, &[]);
+        let most = (MOST_RECORDS - READ_RECORDS) as Position;
+        assert!(delivery.window.has_room(5 + most) && !delivery.window.has_room(6 + most));
+        delivery.window.settle([5]);
+        assert!(delivery.window.has_room(6 + most));
     }
 
     #[derive(Clone, Debug)]
     enum Step {
-        Admit(BTreeSet<u32>),
-        Take(usize),
+        /// This delivery reads so many records.
+        Read(usize, usize),
+        Take(usize, usize),
         /// Settles one of those under way.
-        Settle(usize),
-        Forget,
+        Settle(usize, usize),
+        /// Forgets what waits; it is read again.
+        Forget(usize),
+        /// Lets go of what it knows, as when its endpoint is down.
+        Rest(usize),
     }
 
+    const DELIVERIES: usize = 3;
+
     fn step() -> impl Strategy<Value = Step> {
+        let which = || 0..DELIVERIES;
         prop_oneof![
-            4 => btree_set(0_u32..12, 0..4).prop_map(Step::Admit),
-            3 => (1_usize..4).prop_map(Step::Take),
-            3 => (0_usize..8).prop_map(Step::Settle),
-            1 => Just(Step::Forget),
+            4 => (which(), 1_usize..4).prop_map(|(which, records)| Step::Read(which, records)),
+            3 => (which(), 1_usize..4).prop_map(|(which, records)| Step::Take(which, records)),
+            3 => (which(), 0_usize..8).prop_map(|(which, record)| Step::Settle(which, record)),
+            1 => which().prop_map(Step::Forget),
+            1 => which().prop_map(Step::Rest),
         ]
+    }
+
+    /// One delivery beside what a naive one would know.
+    struct Observed {
+        delivery: Delivery,
+        next: usize,
+        settled: BTreeSet<usize>,
+        under_way: BTreeSet<usize>,
+        /// Always read in order from the beginning, and never forgot or rested.
+        is_plain: bool,
+    }
+
+    impl Observed {
+        /// Those that share no series with an earlier one that is not settled, of what was read.
+        fn may_go(&self, log: &[BTreeSet<u32>]) -> Vec<usize> {
+            let open = || (0..self.next).filter(|record| !self.settled.contains(record));
+            let is_free = |record: &usize| {
+                open().take_while(|earlier| earlier < record).all(|earlier| log[earlier].is_disjoint(&log[*record]))
+            };
+            open().filter(|record| !self.under_way.contains(record)).filter(is_free).collect()
+        }
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(512))]
 
         #[test]
-        fn exactly_those_are_free_that_share_no_series_with_an_earlier_unsettled_one(steps in vec(step(), 1..60)) {
-            let mut window = Window::new();
-            // Naive: every record of the log, whether the window has it, whether it is settled.
-            let mut log: Vec<(BTreeSet<u32>, bool)> = Vec::new();
-            let mut admitted = 0;
-            let mut under_way: Vec<usize> = Vec::new();
-            let admit_next = |window: &mut Window<()>, log: &[(BTreeSet<u32>, bool)], admitted: &mut usize| {
-                let footprint: Box<[u32]> = log[*admitted].0.iter().copied().collect();
-                window.admit(*admitted as Position, (), footprint);
-                *admitted += 1;
-            };
-            for step in steps {
-                match step {
-                    Step::Admit(footprint) => {
-                        log.push((footprint, false));
-                        admit_next(&mut window, &log, &mut admitted);
+        fn none_overtakes_an_earlier_one_of_its_series_and_all_are_settled_in_the_end(
+            log in vec(btree_set(0_u32..12, 0..4), 1..40),
+            steps in vec(step(), 1..120),
+            is_edited in vec(any::<bool>(), DELIVERIES),
+            before in vec(vec(any::<bool>(), 40), DELIVERIES),
+        ) {
+            let shared = std::sync::Arc::default();
+            let mut deliveries: Vec<Observed> = before.iter().map(|before| {
+                let delivery = Delivery { window: Window::new(), precedence: User::new(std::sync::Arc::clone(&shared)) };
+                let mut observed =
+                    Observed { delivery, next: log.len(), settled: BTreeSet::new(), under_way: BTreeSet::new(), is_plain: true };
+                // What an earlier process has settled: nothing before what it waited for.
+                for (record, was_settled) in before.iter().enumerate().take(log.len()) {
+                    if *was_settled && observed.may_go(&log).contains(&record) {
+                        observed.settled.insert(record);
                     }
-                    Step::Take(most) => {
-                        let is_free = |index: &usize| {
-                            let (footprint, settled) = &log[*index];
-                            let blocked = log[..*index].iter().any(|(earlier, done)| !done && !earlier.is_disjoint(footprint));
-                            !settled && !under_way.contains(index) && !blocked
+                }
+                Observed { next: 0, ..observed }
+            }).collect();
+            // In the end each reads, takes and settles until all is done.
+            let rounds = (0..2 * log.len() + 2).flat_map(|_| (0..DELIVERIES).flat_map(|which| {
+                [Step::Read(which, 4), Step::Take(which, 40)].into_iter().chain((0..8).map(move |_| Step::Settle(which, 0)))
+            }));
+            for step in steps.into_iter().chain(rounds) {
+                let (Step::Read(which, _) | Step::Take(which, _) | Step::Settle(which, _) | Step::Forget(which) | Step::Rest(which)) = step;
+                let observed = &mut deliveries[which];
+                match step {
+                    Step::Read(_, records) => for _ in 0..records.min(log.len() - observed.next) {
+                        let record = observed.next;
+                        observed.next += 1;
+                        if observed.settled.contains(&record) || observed.under_way.contains(&record) {
+                            continue;
+                        }
+                        let (position, footprint) = (record as Position, log[record].iter().copied().collect::<Vec<_>>());
+                        let Delivery { window, precedence } = &mut observed.delivery;
+                        let footprint = footprint.iter().copied();
+                        let predecessors = if is_edited[which] {
+                            precedence.edited(position, footprint, window.open())
+                        } else {
+                            precedence.as_it_came(position, footprint, window.open())
                         };
-                        let expected: Vec<usize> = (0..log.len()).filter(is_free).collect();
-                        prop_assert_eq!(window.has_free(), !expected.is_empty());
+                        window.admit(position, (), &predecessors);
+                    },
+                    Step::Take(_, most) => {
+                        let may_go = observed.may_go(&log);
                         let mut left = most;
-                        let taken = window.take_free(|_, ()| {
+                        let taken = observed.delivery.window.take_free(|()| {
                             left = left.saturating_sub(1);
                             left > 0 || most == 1
                         });
                         let taken: Vec<usize> = taken.into_iter().map(|(position, ())| position as usize).collect();
-                        prop_assert!(expected.starts_with(&taken), "{:?} of {:?}", taken, expected);
-                        under_way.extend(taken);
+                        prop_assert!(taken.iter().all(|record| may_go.contains(record)), "{:?} of {:?}", taken, may_go);
+                        if observed.is_plain && is_edited[which] {
+                            prop_assert!(may_go.starts_with(&taken), "{:?} of {:?}", taken, may_go);
+                            prop_assert_eq!(observed.delivery.window.has_free(), taken.len() < may_go.len());
+                        }
+                        observed.under_way.extend(taken);
+                        let is_stuck = observed.under_way.is_empty() && !observed.delivery.window.is_empty();
+                        prop_assert!(!is_stuck || observed.delivery.window.has_free(), "nothing to wait for");
                     }
-                    Step::Settle(which) if !under_way.is_empty() => {
-                        let index = under_way.swap_remove(which % under_way.len());
-                        log[index].1 = true;
-                        window.settle([index as Position]);
-                    }
-                    Step::Settle(_) => {}
-                    Step::Forget => {
-                        let waiting = (0..log.len()).filter(|index| !log[*index].1 && !under_way.contains(index));
-                        let waiting: Vec<usize> = waiting.collect();
-                        prop_assert_eq!(window.forget_waiting(), waiting.first().map(|index| *index as Position));
-                        // They are read again, as a delivery does: from the first on, without those under way or settled.
-                        for index in waiting {
-                            window.admit(index as Position, (), log[index].0.iter().copied().collect());
+                    Step::Settle(_, one) => {
+                        let under_way: Vec<usize> = observed.under_way.iter().copied().collect();
+                        if let Some(record) = under_way.get(one % under_way.len().max(1)) {
+                            observed.under_way.remove(record);
+                            observed.settled.insert(*record);
+                            observed.delivery.window.settle([*record as Position]);
                         }
                     }
+                    Step::Forget(_) => if let Some(first) = observed.delivery.window.forget_waiting() {
+                        observed.next = first as usize;
+                        observed.is_plain = false;
+                    },
+                    Step::Rest(_) => {
+                        observed.delivery.precedence.rest();
+                        observed.is_plain = false;
+                    }
                 }
+            }
+            for observed in &deliveries {
+                prop_assert_eq!(observed.settled.len(), log.len());
             }
         }
     }

@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 
 use bytes::Bytes;
-use remote_write::check::{Checker, RejectReason, Rejected, Rules};
+use remote_write::check::{Checked, Checker, RejectReason, Rejected, Rules};
 use remote_write::compression::{Compressor, DecompressError, Decompressor};
 use remote_write::wire::Malformed;
-use remote_write::{Compression, Counts, Protocol, concat};
+use remote_write::{Compression, Counts, Protocol, concat, split};
 
 use super::refusal::{Reason, Refusal};
 use crate::buffer;
@@ -39,17 +39,33 @@ pub(super) struct Examined {
     /// What to tell the sender about refused series.
     pub(super) complaint: Option<String>,
     pub(super) highest_timestamp: Option<i64>,
-    /// For the log; `None` if nothing is left to store.
-    pub(super) stored: Option<(Bytes, Bytes)>,
+    /// For the log; none if nothing is left to store.
+    pub(super) records: Vec<NewRecord>,
     /// What a v1 request says of metric families.
     pub(super) families: Vec<Family>,
 }
+
+/// What the log gets of a request, or of a part of it.
+#[derive(Debug)]
+pub(super) struct NewRecord {
+    pub(super) counts: Counts,
+    pub(super) meta: Bytes,
+    pub(super) body: Bytes,
+}
+
+/// What an endpoint takes at once by default (`max_samples_per_send`). A larger request becomes several records: cut once, here,
+/// instead of at every endpoint.
+const RECORD_POINTS: u64 = 10_000;
+/// Decompressed. Records are held in memory by deliveries, as many as fit.
+const RECORD_BYTES: usize = 8 << 20;
 
 /// Buffers that one thread uses for request after request.
 struct Workspace {
     decompressor: Decompressor,
     compressor: Compressor,
     checker: Checker,
+    /// Of the parts of a large request.
+    part_checker: Checker,
     decoded: Vec<u8>,
     /// v2 requests whose symbol table is written anew.
     rebuilt: Vec<u8>,
@@ -61,6 +77,7 @@ thread_local! {
         decompressor: Decompressor::new(),
         compressor: Compressor::new(),
         checker: Checker::new(),
+        part_checker: Checker::new(),
         decoded: Vec::new(),
         rebuilt: Vec::new(),
         compressed: Vec::new(),
@@ -100,14 +117,6 @@ impl Workspace {
             .map_err(|malformed| no_write_request(&malformed))?;
 
         let anything = !checked.accepted.is_zero() || checked.metadata > 0;
-        let meta = |compression, decoded_bytes: usize| Meta {
-            protocol: reading.protocol,
-            compression,
-            decoded_bytes: u32::try_from(decoded_bytes).unwrap_or(u32::MAX),
-            series: checked.accepted_series,
-            families: checked.metadata,
-            timestamps: checked.timestamps,
-        };
         // v2 has none: there each series describes itself.
         let families = if checked.metadata > 0 {
             metadata::families(checked.mended.unwrap_or(&self.decoded))
@@ -115,24 +124,19 @@ impl Workspace {
         } else {
             Vec::new()
         };
-        let changed = if anything && checked.rebuild_symbols {
-            let source = checked.mended.unwrap_or(&self.decoded);
-            concat::merge_v2(&[source], &mut self.rebuilt).map_err(|malformed| no_write_request(&malformed))?;
-            Some(self.rebuilt.as_slice())
+        let whole = checked.mended.unwrap_or(&self.decoded);
+        let records = if !anything {
+            Vec::new()
+        } else if checked.accepted.points() > RECORD_POINTS || whole.len() > RECORD_BYTES {
+            cut(whole, reading, &checked, &mut self.part_checker, &mut self.compressor, &mut self.compressed)?
+        } else if checked.rebuild_symbols {
+            concat::merge_v2(&[whole], &mut self.rebuilt).map_err(|malformed| no_write_request(&malformed))?;
+            vec![compressed(&self.rebuilt, reading, &checked, &mut self.compressor, &mut self.compressed)?]
+        } else if checked.mended.is_some() {
+            vec![compressed(whole, reading, &checked, &mut self.compressor, &mut self.compressed)?]
         } else {
-            checked.mended
-        };
-        let stored = match changed {
-            _ if !anything => None,
-            None => Some((meta(actual, self.decoded.len()).encode(checked.footprint), body.clone())),
-            Some(changed) => {
-                // Most endpoints take snappy, so what is compressed anew is compressed for them.
-                self.compressor
-                    .compress(Compression::Snappy, changed, &mut self.compressed)
-                    .map_err(|error| Refusal::Malformed(format!("the mended request cannot be stored: {error}")))?;
-                let body = Bytes::copy_from_slice(&self.compressed);
-                Some((meta(Compression::Snappy, changed.len()).encode(checked.footprint), body))
-            }
+            let meta = describe(reading, actual, whole.len(), &checked);
+            vec![NewRecord { counts: checked.accepted, meta, body: body.clone() }]
         };
         Ok(Examined {
             received: checked.received,
@@ -140,10 +144,70 @@ impl Workspace {
             refused: refused_counts(checked.rejected),
             complaint: (!checked.rejected.is_empty()).then(|| checked.rejected.describe(checked.received_series)),
             highest_timestamp: checked.timestamps.map(|(_, highest)| highest),
-            stored,
+            records,
             families,
         })
     }
+}
+
+/// Cuts a request into records, in order: each is sent after the one before to whoever has not had it.
+fn cut(
+    whole: &[u8],
+    reading: &Reading,
+    checked: &Checked<'_>,
+    checker: &mut Checker,
+    compressor: &mut Compressor,
+    buffer: &mut Vec<u8>,
+) -> Result<Vec<NewRecord>, Refusal> {
+    let mut records = Vec::new();
+    let mut add = |part: &[u8]| {
+        let part_checked =
+            checker.check(reading.protocol, part, &reading.rules).map_err(|malformed| no_write_request(&malformed))?;
+        records.push(compressed(part, reading, &part_checked, compressor, buffer)?);
+        Ok(())
+    };
+    let mut added = Ok(());
+    split::split_each(reading.protocol, whole, RECORD_POINTS, RECORD_BYTES, &mut |part| {
+        if added.is_ok() {
+            added = add(&part.body);
+        }
+    })
+    .map_err(|malformed| no_write_request(&malformed))?;
+    added?;
+    let sum = records.iter().fold(Counts::default(), |sum, record| sum + record.counts);
+    if sum == checked.accepted {
+        Ok(records)
+    } else {
+        // The books would not balance. What was accepted is accepted in parts too, or the checker is wrong.
+        Err(Refusal::Failed(format!("the request's {} parts hold {sum:?} of {:?}", records.len(), checked.accepted)))
+    }
+}
+
+/// A record of what is compressed anew. Most endpoints take snappy, so it is compressed for them.
+fn compressed(
+    decoded: &[u8],
+    reading: &Reading,
+    checked: &Checked<'_>,
+    compressor: &mut Compressor,
+    buffer: &mut Vec<u8>,
+) -> Result<NewRecord, Refusal> {
+    compressor
+        .compress(Compression::Snappy, decoded, buffer)
+        .map_err(|error| Refusal::Malformed(format!("the mended request cannot be stored: {error}")))?;
+    let meta = describe(reading, Compression::Snappy, decoded.len(), checked);
+    Ok(NewRecord { counts: checked.accepted, meta, body: Bytes::copy_from_slice(buffer) })
+}
+
+fn describe(reading: &Reading, compression: Compression, decoded_bytes: usize, checked: &Checked<'_>) -> Bytes {
+    let meta = Meta {
+        protocol: reading.protocol,
+        compression,
+        decoded_bytes: u32::try_from(decoded_bytes).unwrap_or(u32::MAX),
+        series: checked.accepted_series,
+        families: checked.metadata,
+        timestamps: checked.timestamps,
+    };
+    meta.encode(checked.footprint)
 }
 
 fn no_write_request(malformed: &Malformed) -> Refusal {

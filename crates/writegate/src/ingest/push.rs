@@ -18,7 +18,7 @@ use writegate_config::{Limits, Listener};
 
 use super::PushStats;
 use super::body::{self, BodyError, BodyLimits, InFlight};
-use super::examine::{self, Examined, Reading};
+use super::examine::{self, Examined, NewRecord, Reading};
 use super::refusal::{Reason, Refusal};
 use super::route::{self, PathTenant, Route};
 use super::tenancy;
@@ -115,7 +115,7 @@ async fn receive(
         let tenant = match gate.tenants.get(&tenant) {
             Some(tenant) => Some(tenant),
             // Only data gives birth to a tenant: what was refused or empty leaves nothing on the disk.
-            None if examined.stored.is_none() => None,
+            None if examined.records.is_empty() => None,
             None => Some(create(gate, tenant).await?),
         };
         Ok::<_, Refusal>((examined, tenant))
@@ -221,7 +221,7 @@ async fn create(gate: &Gate, name: TenantName) -> Result<Arc<Tenant>, Refusal> {
     }
 }
 
-/// Appends and waits until the record is on disk. What became of it is counted when that is known, which may be after
+/// Appends and waits until all records are on disk. What became of each is counted when that is known, which may be after
 /// the sender is gone or was told that it takes too long.
 async fn store(
     tenant: &Arc<Tenant>,
@@ -229,35 +229,45 @@ async fn store(
     reservation: body::Reservation,
     deadline: Deadline,
 ) -> Result<(), Refusal> {
-    let Some((meta, body)) = examined.stored.take() else {
-        return Ok(());
-    };
-    let entry = Entry { received_ms: crate::clock::now_ms(), counts: record::to_array(examined.accepted), meta, body };
-    let (done, durable) = oneshot::channel();
-    let (counted, accepted, highest) = (Arc::clone(tenant), examined.accepted, examined.highest_timestamp);
-    let families = std::mem::take(&mut examined.families);
-    tenant.log.append(
-        entry,
-        Box::new(move |result| {
-            // Until here the log held the body, also if the sender was told long ago that it takes too long.
-            drop(reservation);
-            match &result {
-                Ok(_position) => {
-                    counted.accepted(accepted, highest);
-                    counted.metadata.learn(families);
+    let (highest, received_ms) = (examined.highest_timestamp, crate::clock::now_ms());
+    // Until they are all written the log holds the body, also if the sender was told long ago that it takes too long.
+    let reservation = Arc::new(reservation);
+    // Families are in the first record.
+    let mut families = std::mem::take(&mut examined.families);
+    let append = |NewRecord { counts, meta, body }| {
+        let entry = Entry { received_ms, counts: record::to_array(counts), meta, body };
+        let (done, durable) = oneshot::channel();
+        let (counted, reservation) = (Arc::clone(tenant), Arc::clone(&reservation));
+        let families = std::mem::take(&mut families);
+        tenant.log.append(
+            entry,
+            Box::new(move |result| {
+                match &result {
+                    Ok(_position) => {
+                        counted.accepted(counts, highest);
+                        counted.metadata.learn(families);
+                    }
+                    Err(error) => counted.refused(refuse_append(error).reason().unwrap_or(Reason::Full)).add(counts),
                 }
-                Err(error) => counted.refused(refuse_append(error).reason().unwrap_or(Reason::Full)).add(accepted),
+                drop(reservation);
+                // A sender that is gone does not read the answer; the record stays accepted.
+                drop(done.send(result));
+            }),
+        );
+        durable
+    };
+    let durable: Vec<_> = std::mem::take(&mut examined.records).into_iter().map(append).collect();
+    let all = async {
+        for durable in durable {
+            match durable.await {
+                Ok(Ok(_position)) => {}
+                Ok(Err(error)) => return Err(refuse_append(&error)),
+                Err(_writer_gone) => return Err(Refusal::Shutdown),
             }
-            // A sender that is gone does not read the answer; the record stays accepted.
-            drop(done.send(result));
-        }),
-    );
-    match timeout_at(deadline, durable).await {
-        Ok(Ok(Ok(_position))) => Ok(()),
-        Ok(Ok(Err(error))) => Err(refuse_append(&error)),
-        Ok(Err(_writer_gone)) => Err(Refusal::Shutdown),
-        Err(_elapsed) => Err(Refusal::Slow),
-    }
+        }
+        Ok(())
+    };
+    timeout_at(deadline, all).await.unwrap_or(Err(Refusal::Slow))
 }
 
 fn refuse_append(error: &AppendError) -> Refusal {

@@ -73,7 +73,7 @@ pub(super) enum Refusal {
     Partial { text: String, vm_protocol: bool },
     #[error("too many bytes are being received at this moment (limits.in_flight_bytes); try again (wg-busy)")]
     Busy,
-    #[error("{0}; nothing of this request was stored, try again (wg-log-full)")]
+    #[error("{0}; not all of this request is stored, if anything, try again (wg-log-full)")]
     Full(String),
     #[error("the log could not be written: {0}; try again (wg-log-failed)")]
     Failed(String),

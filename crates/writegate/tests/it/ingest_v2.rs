@@ -55,6 +55,36 @@ fn w13_a_valid_request_gets_204_with_the_three_counts_as_sent() {
 }
 
 #[test]
+fn w13_a_request_of_more_than_10_000_points_is_cut_once_and_answered_and_refused_as_one() {
+    bounded(async {
+        for protocol in [Protocol::V1, Protocol::V2] {
+            let sink = receiver().await;
+            let gateway = Setup::new().endpoint_with("a", &sink, "from: earliest").start().await;
+            // Series of 20 samples: the cuts are between series, and two are of the same one.
+            let names: Vec<String> = (0..1_200).map(|series| format!("metric_{}", series % 1_199)).collect();
+            let of_name = |(number, name): (i64, &'static str)| {
+                (0..20).fold(sample_of(name, number * 100), |series, step| series.sample(2.0, number * 100 + 1 + step))
+            };
+            let names: Vec<&'static str> = names.into_iter().map(|name| &*name.leak()).collect();
+            let good = request((0..).zip(names.iter().copied()).map(of_name));
+            let mut sent = request((0..).zip(names.iter().copied()).map(of_name));
+            sent.series.insert(700, series(&[("job", "nameless")]).sample(1.0, 1));
+            let answer = gateway.push(protocol, &sent).await;
+            assert_eq!(answer.status, 400, "{}", answer.text());
+            assert!(answer.text().starts_with("1 of 1201 series refused"), "{}", answer.text());
+            let expected = if protocol == Protocol::V2 { all_of(&good).map(Some) } else { [None; 3] };
+            assert_eq!(written(&answer), expected);
+            gateway.settled().await;
+            assert_exactly(&sink, &points(&good));
+            assert_eq!(sink.stats().taken_requests, 3, "25,200 samples");
+            let book = gateway.ledger("default", "a").await.samples;
+            assert_eq!((book.delivered, book.dropped.len()), (25_200, 0), "{book:?}");
+            gateway.finish().await;
+        }
+    });
+}
+
+#[test]
 fn w14_the_content_type_alone_chooses_the_schema() {
     bounded(async {
         let sink = receiver().await;

@@ -1,7 +1,8 @@
-//! For each series hash the last record that touches it. Looked up once per series, record and endpoint: the table has one
-//! word a series, in the order of the hashes, so that a footprint, which is sorted, goes through it from front to back.
+//! For each series hash the last record that touches it. Looked up once per series and record: the table has one word a
+//! series, in the order of the hashes, so that a footprint, which is sorted, goes through it from front to back.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 /// Records by series. A record is known by its number; those before the oldest that matters count as absent, and are never
 /// taken out one by one.
@@ -15,30 +16,35 @@ pub(super) struct Index {
 
 const FREE: u64 = 0;
 const IN_USE: u32 = 1 << 31;
-/// A larger table is not kept for the next window: 1 MiB.
+/// A larger table is not kept for the next use: 1 MiB.
 const MOST_SPARE: usize = 128 * 1024;
 
 thread_local! {
-    /// Tables of windows that are empty. Fresh memory costs more than looking at it.
+    /// Tables that are out of use. Fresh memory costs more than looking at it.
     static SPARE: RefCell<Vec<Vec<u64>>> = const { RefCell::new(Vec::new()) };
 }
 /// Tables kept by each thread.
 const SPARE_TABLES: usize = 3;
 
 impl Index {
-    /// Makes room for a footprint. Forgets records of which `matters` says no; it is told how much later than `first` they are.
-    pub(super) fn reserve(&mut self, footprint: usize, first: u64, matters: impl Fn(u64) -> bool) {
-        if (self.used + footprint) * 2 <= self.slots.len() {
-            return;
-        }
-        let stays = |slot: &&u64| **slot != FREE && matters(since(first, **slot));
-        let needed = self.slots.iter().filter(stays).count() + footprint;
+    /// Whether so many more series find a place.
+    pub(super) const fn has_room(&self, footprint: usize) -> bool {
+        (self.used + footprint) * 2 <= self.slots.len()
+    }
+
+    /// How many series were last touched by one of `records`.
+    pub(super) fn count(&self, records: Range<u64>) -> usize {
+        self.slots.iter().filter(|slot| is_of(**slot, &records)).count()
+    }
+
+    /// Makes room for a footprint, and forgets what is not of `records`.
+    pub(super) fn make_room(&mut self, footprint: usize, records: Range<u64>) {
+        let needed = self.count(records.clone()) + footprint;
         let mut slots = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
         slots.clear();
         slots.resize((needed * 2 + footprint).next_power_of_two(), FREE);
         let old = std::mem::replace(self, Self { slots, used: 0 });
-        old.slots.iter().filter(stays).for_each(|slot| self.put(*slot));
-        old.give_back();
+        old.slots.iter().filter(|slot| is_of(**slot, &records)).for_each(|slot| self.put(*slot));
     }
 
     fn put(&mut self, new: u64) {
@@ -61,7 +67,8 @@ impl Index {
         }
     }
 
-    /// Makes a record the last one of a series; gives the number of the one that was, if it is one of `first..number`.
+    /// Makes a record the last one of a series; gives how much later than `first` the one was that is replaced, if it is one
+    /// of `first..number`.
     #[inline]
     pub(super) fn replace(&mut self, hash: u32, number: u64, first: u64) -> Option<u64> {
         let new = u64::from(hash) << 32 | u64::from(number as u32 | IN_USE);
@@ -76,7 +83,7 @@ impl Index {
             if (old >> 32) as u32 == hash {
                 *slot = new;
                 let since_first = since(first, old);
-                return (since_first < number - first).then_some(first + since_first);
+                return (since_first < number - first).then_some(since_first);
             }
             at = self.behind(at);
         }
@@ -86,21 +93,6 @@ impl Index {
     #[cfg(test)]
     pub(super) const fn slots(&self) -> usize {
         self.slots.len()
-    }
-
-    /// Forgets everything, and lets go of the memory.
-    pub(super) fn clear(&mut self) {
-        std::mem::take(self).give_back();
-    }
-
-    fn give_back(self) {
-        if (1..=MOST_SPARE).contains(&self.slots.capacity()) {
-            SPARE.with_borrow_mut(|spare| {
-                if spare.len() < SPARE_TABLES {
-                    spare.push(self.slots);
-                }
-            });
-        }
     }
 
     /// Where a hash belongs: larger hashes farther behind.
@@ -115,6 +107,22 @@ impl Index {
     }
 }
 
+impl Drop for Index {
+    fn drop(&mut self) {
+        if (1..=MOST_SPARE).contains(&self.slots.capacity()) {
+            SPARE.with_borrow_mut(|spare| {
+                if spare.len() < SPARE_TABLES {
+                    spare.push(std::mem::take(&mut self.slots));
+                }
+            });
+        }
+    }
+}
+
+fn is_of(slot: u64, records: &Range<u64>) -> bool {
+    slot != FREE && since(records.start, slot) < records.end - records.start
+}
+
 /// How much later a slot's number is than `first`. Numbers wrap: one from long ago that seems to matter makes a record wait
 /// for another without need, no more.
 #[inline]
@@ -124,7 +132,7 @@ fn since(first: u64, slot: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
+    use std::collections::{HashMap, HashSet};
 
     use proptest::collection::{btree_set, vec};
     use proptest::prelude::{any, prop_assert_eq, prop_oneof, proptest};
@@ -141,24 +149,26 @@ mod tests {
             let (mut index, mut last) = (Index::default(), HashMap::new());
             for (number, footprint) in (before + 1..).zip(&footprints) {
                 let first = number.saturating_sub(ahead).max(before + 1);
-                index.reserve(footprint.len(), first, |since_first| since_first < number - first);
+                if !index.has_room(footprint.len()) {
+                    let known: HashSet<_> = last.iter().filter(|(_, last)| **last >= first).collect();
+                    prop_assert_eq!(index.count(first..number), known.len());
+                    index.make_room(footprint.len(), first..number);
+                }
                 for &hash in footprint {
                     let expected = last.insert(hash, number).filter(|&last| last >= first);
-                    prop_assert_eq!(index.replace(hash, number, first), expected);
+                    prop_assert_eq!(index.replace(hash, number, first).map(|since| first + since), expected);
                 }
             }
-            index.clear();
         }
     }
 
     #[test]
-    fn a_table_that_is_used_again_knows_nothing_of_the_window_it_was_of() {
+    fn a_table_that_is_used_again_knows_nothing_of_its_former_use() {
         for hashes in [1_000, 2_000, 500, 100_000, 10] {
             let mut index = Index::default();
-            index.reserve(hashes, 1, |_| true);
+            index.make_room(hashes, 0..0);
             let spread = u32::MAX / hashes as u32;
             (0..hashes as u32).for_each(|hash| assert_eq!(index.replace(hash * spread, 1, 1), None));
-            index.clear();
         }
         SPARE.with_borrow(|spare| {
             assert!(!spare.is_empty() && spare.len() <= SPARE_TABLES);
