@@ -178,18 +178,23 @@ impl Endpoint {
         *lock(&self.learned_limits) = Some((limits, Instant::now()));
     }
 
-    /// The form in which this endpoint gets a record that came in `protocol`.
-    pub(super) fn target(&self, came_in: Protocol, rules: Option<&Arc<Rules>>, now_ms: i64) -> Target {
+    /// The protocol in which the endpoint gets what came in another, or the same.
+    pub(super) fn protocol(&self, came_in: Protocol) -> Protocol {
         let wanted = match self.config.protocol {
             // Each record in its own protocol: nothing is translated that need not be.
             ProtocolChoice::Auto => came_in,
             ProtocolChoice::V1 => Protocol::V1,
             ProtocolChoice::V2 => Protocol::V2,
         };
+        self.learned_protocol().map_or(wanted, |learned| learned.only)
+    }
+
+    /// The form in which this endpoint gets a record that came in `protocol`.
+    pub(super) fn target(&self, came_in: Protocol, rules: Option<&Arc<Rules>>, now_ms: i64) -> Target {
         let age = |age: Duration| now_ms.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
         Target {
             form: Form {
-                protocol: self.learned_protocol().map_or(wanted, |learned| learned.only),
+                protocol: self.protocol(came_in),
                 exemplars: self.config.send_exemplars,
                 native_histograms: self.config.send_native_histograms,
                 metadata: self.config.metadata_send,

@@ -23,13 +23,17 @@ use crate::precedence::User;
 use crate::record;
 
 /// Records that are read ahead of what may be sent hold no more than about this, decompressed.
-const AHEAD_DECODED_BYTES: u64 = 32 << 20;
+const AHEAD_DECODED_BYTES: u64 = 8 << 20;
 
 /// While requests are in flight, what comes is gathered for so long, unless it fills a request before: a few records in one
 /// request cost hardly more than one.
 const GATHER: Duration = Duration::from_millis(20);
 /// With so many records to read nobody needs to wait for more.
 const ENOUGH_RECORDS: u64 = 32;
+
+/// 2.0 requests cannot be merged without being written anew, for their symbols: beyond so many data points that costs more
+/// than a request of its own.
+const MERGED_2_0: u64 = 2_000;
 
 /// The task that moves one cursor.
 pub(super) struct Delivery {
@@ -140,7 +144,7 @@ impl Delivery {
         let gathered = is_time
             || self.flights.is_empty()
             || self.feed.behind() >= ENOUGH_RECORDS
-            || self.free_points() >= self.context.endpoint.limits().samples;
+            || self.free_points() >= self.limits().samples;
         if gathered {
             self.gathering = None;
         } else {
@@ -155,10 +159,10 @@ impl Delivery {
 
     /// Starts a batch of what may be sent now, if there is anything.
     async fn start(&mut self, turn: Turn) -> Result<(), Fault> {
-        let limits = self.context.endpoint.limits();
-        while self.may_read() && self.free_points() < limits.samples {
+        while self.may_read() && self.free_points() < self.limits().samples {
             self.read().await?;
         }
+        let limits = self.limits();
         let mut batch = Gathering::default();
         let records: Vec<Held> =
             self.window.take_free(|held| batch.fits(held, limits)).into_iter().map(|(_, held)| held).collect();
@@ -171,6 +175,16 @@ impl Delivery {
         let flight = Flight::new(Arc::clone(&self.context), &records);
         self.flights.spawn(flight.fly(records, turn));
         Ok(())
+    }
+
+    /// What the next batch may have.
+    fn limits(&self) -> BatchLimits {
+        let limits = self.context.endpoint.limits();
+        let next = self.window.free().next().map(|(_, meta)| self.context.endpoint.protocol(meta.protocol));
+        match next {
+            Some(Protocol::V2) => BatchLimits { samples: limits.samples.min(MERGED_2_0), ..limits },
+            Some(Protocol::V1) | None => limits,
+        }
     }
 
     /// Data points that may be sent now.
