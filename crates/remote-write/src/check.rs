@@ -16,14 +16,15 @@ use crate::read::{V1_METADATA, V1_TIMESERIES, family, wrong_type};
 use crate::symbols::{SYMBOLS, Symbols, TIMESERIES};
 use crate::wire::{Malformed, Reader, WireType, put_len_delimited, put_message, put_varint_field};
 use crate::{Counts, Protocol};
-use labels::{Canonical, Collector, Table};
+use labels::{Collector, Table};
 use names::Names;
 use output::Output;
+use plain::Known;
 use tally::Tally;
 
 pub use histogram::InvalidHistogram;
+pub(crate) use labels::hash_of_canonical;
 pub use labels::{family_hash, series_hash, series_hash_64};
-pub(crate) use labels::{hash_of_canonical, put_label};
 pub use refusal::{Offender, Refused, RejectReason, Rejected};
 
 /// Scratch memory above this many entries is given back before the next request.
@@ -114,8 +115,8 @@ pub struct Checker {
 #[derive(Debug, Default)]
 struct Scratch {
     histogram: Histogram,
-    /// v2: a series' labels as v1 writes them, to be hashed.
-    canonical: Canonical,
+    /// v2: what was seen of the request's labels.
+    known: Known,
 }
 
 impl Checker {
@@ -188,7 +189,8 @@ impl Checker {
         self.out.clear();
         self.out.shrink_to(KEPT_BYTES);
         self.rejected = Rejected::default();
-        if self.scratch.canonical.capacity() > KEPT_BYTES {
+        let Known { pairs, canonical, .. } = &self.scratch.known;
+        if pairs.capacity().max(canonical.capacity()) > KEPT_BYTES {
             self.scratch = Scratch::default();
         }
     }
@@ -273,6 +275,7 @@ impl<'a, 'c> Pass<'a, 'c> {
             self.shift = u32::from(!self.table.starts_empty());
             self.output.replace_symbols(self.table, self.shift);
         }
+        self.scratch.known.begin(self.table.count());
         let mut reader = Reader::new(decoded);
         while !reader.is_empty() {
             let start = reader.position();
@@ -301,14 +304,14 @@ impl<'a, 'c> Pass<'a, 'c> {
     }
 
     fn plain_v2(&mut self, series: &[u8]) -> Option<(u32, Tally)> {
-        let rest = plain::labels_v2(series, self.table, self.rules, &mut self.scratch.canonical)?;
+        let rest = plain::labels_v2(series, self.table, self.rules, &mut self.scratch.known)?;
         let data = plain::data(self.protocol, rest, self.table, &mut self.scratch.histogram)?;
         let mixed = data.counts.samples > 0 && data.counts.histograms > 0;
         let exemplars_only = data.counts.samples == 0 && data.counts.histograms == 0;
         if mixed || (self.rules.strict && exemplars_only) {
             return None;
         }
-        Some((labels::low(labels::hash(self.scratch.canonical.as_slice())), data))
+        Some((labels::low(labels::hash(self.scratch.known.canonical.as_slice())), data))
     }
 
     /// Books a series that is right already, or else has it judged and mended.

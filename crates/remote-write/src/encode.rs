@@ -2,6 +2,7 @@
 //! fields in the order of their numbers, scalars packed, zero values left out. Bits of floats are kept.
 
 use crate::Protocol;
+use crate::canonical;
 use crate::interner::Interner;
 use crate::model::{Count, Exemplar, Histogram, Label, Metadata, Request, Sample, Series, Span};
 use crate::wire::{
@@ -200,6 +201,9 @@ impl V2Encoder {
 /// Appends a label as a field of a v1 `TimeSeries` or `Exemplar`.
 #[inline]
 pub(crate) fn put_label(out: &mut Vec<u8>, label: &Label<'_>) {
+    if !label.name.is_empty() && !label.value.is_empty() {
+        return canonical::put_label(out, label.name, label.value);
+    }
     let start = begin_message(out, 1);
     put_text(out, 1, label.name);
     put_text(out, 2, label.value);

@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock, no async runtime, no logger. Every function is bounded by the limits it is given.
 
 pub mod age;
+mod canonical;
 pub mod check;
 pub mod compression;
 pub mod concat;

@@ -7,7 +7,8 @@ use std::ops::Range;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::check::{put_label, series_hash};
+use crate::canonical::put_label;
+use crate::check::series_hash;
 use crate::encode::V2Encoder;
 use crate::model::Label;
 use crate::series_text;

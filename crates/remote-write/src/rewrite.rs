@@ -15,10 +15,10 @@ const HISTOGRAM_START: u32 = 17;
 /// Where both protocols have the labels of a series and of an exemplar.
 const LABELS: u32 = 1;
 
-/// Appends a `TimeSeries` to a v1 request. Its metadata has no place there. A v2 series must be resolved.
+/// Appends a `TimeSeries` to a v1 request. Its metadata has no place there.
 ///
 /// # Errors
-/// When a data point's fields cannot be told apart; `out` then ends with half a series.
+/// When a reference is out of range or a data point's fields cannot be told apart; `out` then ends with half a series.
 pub(crate) fn put_series_v1<'a>(
     out: &mut Vec<u8>,
     source: &mut Source<'a>,
@@ -33,7 +33,7 @@ pub(crate) fn put_series_v1<'a>(
             put_all(out, 4, &parts.histograms);
         }
         Protocol::V2 => {
-            parts.labels.iter().for_each(|label| put_label(out, label));
+            source.put_labels_v1(&parts.references, out)?;
             for &sample in &parts.samples {
                 put_without(out, 2, sample, SAMPLE_START)?;
             }

@@ -1,6 +1,7 @@
 //! A write request of either protocol as slices of its own bytes: series taken apart, values never decoded.
 //! What the outgoing side copies from; it judges nothing but the structure.
 
+use crate::canonical::{Canonical, Pairs};
 use crate::interner::Interner;
 use crate::model::{Label, METRIC_NAME, Metadata};
 use crate::read::{self, SeriesField};
@@ -26,6 +27,9 @@ pub(crate) struct Source<'a> {
     epoch: Option<u64>,
     /// Reused by [`Self::written_exemplar_labels`].
     references: Vec<u32>,
+    /// v2: labels as v1 writes them, of series that were written so, and of the one that is being written.
+    pairs: Pairs,
+    canonical: Canonical,
     /// What exemplars' labels are handed out under.
     scheme: Option<Scheme>,
 }
@@ -98,6 +102,8 @@ impl<'a> Source<'a> {
             last_labels: Vec::new(),
             epoch: None,
             references: Vec::new(),
+            pairs: Pairs::default(),
+            canonical: Canonical::default(),
             scheme: None,
         })
     }
@@ -182,6 +188,34 @@ impl<'a> Source<'a> {
             parts.labels.push(self.label(*pair)?);
         }
         Ok(())
+    }
+
+    /// Appends the labels of a v2 series as v1 writes them.
+    pub(crate) fn put_labels_v1(&mut self, references: &[u32], out: &mut Vec<u8>) -> Result<(), Malformed> {
+        if !self.pairs.is_begun() {
+            self.pairs.begin(self.symbols.len());
+        }
+        self.canonical.clear();
+        for &[name, value] in references.as_chunks().0 {
+            if self.pairs.put(name, value, &mut self.canonical) {
+                continue;
+            }
+            let start = self.canonical.as_slice().len();
+            self.canonical.put(self.symbol(name)?, self.symbol(value)?);
+            self.pairs.keep(name, value, self.canonical.as_slice().get(start..).unwrap_or_default());
+        }
+        out.extend_from_slice(self.canonical.as_slice());
+        Ok(())
+    }
+
+    /// The name of a v2 series' metric.
+    pub(crate) fn metric_name_v2(&self, parts: &SeriesParts<'a>) -> Result<Option<&'a [u8]>, Malformed> {
+        for &[name, value] in parts.references.as_chunks().0 {
+            if self.symbol(name)? == METRIC_NAME.as_bytes() {
+                return self.symbol(value).map(Some);
+            }
+        }
+        Ok(None)
     }
 
     /// Replaces `references`, which belong to the series put before into the same output, by those of this one's labels.

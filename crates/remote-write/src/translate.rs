@@ -197,11 +197,13 @@ fn form_v1(mut source: Source<'_>, to: &Form, out: &mut Vec<u8>) -> Result<Forme
         if source.protocol == Protocol::V1 && kept == before {
             out.extend_from_slice(whole);
         } else {
-            source.resolve(&mut parts)?;
             put_series_v1(out, &mut source, &parts)?;
         }
-        if to.metadata {
-            described.series(&parts);
+        if to.metadata
+            && let Some(metadata) = parts.metadata
+            && let Some(name) = source.metric_name_v2(&parts)?
+        {
+            described.series(name, metadata, !parts.histograms.is_empty());
         }
         formed.kept += kept;
         formed.series += 1;

@@ -2,9 +2,9 @@
 
 use super::Rules;
 use super::refusal::Cause;
+use crate::canonical::put_label;
 use crate::model::{Label, METRIC_NAME};
 use crate::symbols::Symbols;
-use crate::wire::{WireType, put_len_delimited, put_tag, put_varint, varint_len};
 use std::cmp::Ordering;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -42,89 +42,6 @@ pub(super) fn hash(canonical: &[u8]) -> u64 {
 
 pub(super) const fn low(hash: u64) -> u32 {
     (hash & 0xffff_ffff) as u32
-}
-
-/// Appends one label as remote write 1.0 writes it in a series.
-pub(crate) fn put_label(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    if name.len() + value.len() < 0x80 - 4 {
-        // Nearly all labels: every length is one byte.
-        out.extend_from_slice(&[0x0a, (name.len() + value.len() + 4) as u8, 0x0a, name.len() as u8]);
-        out.extend_from_slice(name);
-        out.extend_from_slice(&[0x12, value.len() as u8]);
-        out.extend_from_slice(value);
-        return;
-    }
-    let length = |text: &[u8]| varint_len(text.len() as u64) + text.len();
-    put_tag(out, 1, WireType::Len);
-    put_varint(out, (2 + length(name) + length(value)) as u64);
-    put_len_delimited(out, 1, name);
-    put_len_delimited(out, 2, value);
-}
-
-/// Most labels of most series are shorter: copied whole, they cost two instructions instead of a call.
-const WIDE: usize = 32;
-
-/// A series' labels as remote write 1.0 writes them: what is hashed, and what a mended v1 series starts with.
-#[derive(Debug, Default)]
-pub(super) struct Canonical {
-    /// Initialised memory; what is behind `length` means nothing.
-    bytes: Vec<u8>,
-    length: usize,
-}
-
-impl Canonical {
-    pub(super) const fn clear(&mut self) {
-        self.length = 0;
-    }
-
-    pub(super) const fn capacity(&self) -> usize {
-        self.bytes.capacity()
-    }
-
-    pub(super) fn as_slice(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
-    }
-
-    pub(super) fn put(&mut self, name: &[u8], value: &[u8]) {
-        self.bytes.truncate(self.length);
-        put_label(&mut self.bytes, name, value);
-        self.length = self.bytes.len();
-    }
-
-    /// Appends a label of two symbols, each given from its one length byte on, to the end of the request.
-    /// `None` when a symbol is cut short.
-    #[inline]
-    pub(super) fn put_symbols(&mut self, name: &[u8], value: &[u8]) -> Option<()> {
-        let (&name_length, &value_length) = (name.first()?, value.first()?);
-        let label_length = usize::from(name_length) + usize::from(value_length) + 4;
-        if label_length >= 0x80 {
-            self.put(name.get(1..=usize::from(name_length))?, value.get(1..=usize::from(value_length))?);
-            return Some(());
-        }
-        let most = 2 + 0x80 + WIDE;
-        if self.bytes.len() < self.length + most {
-            self.bytes.resize((self.length + most).next_power_of_two(), 0);
-        }
-        let out = self.bytes.get_mut(self.length..)?;
-        let (head, out) = out.split_first_chunk_mut()?;
-        *head = [0x0a, label_length as u8, 0x0a];
-        let out = put_wide(out, name, usize::from(name_length) + 1)?;
-        let (head, out) = out.split_first_chunk_mut()?;
-        *head = [0x12];
-        put_wide(out, value, usize::from(value_length) + 1)?;
-        self.length += 2 + label_length;
-        Some(())
-    }
-}
-
-/// Copies `length` bytes of `source`, and perhaps more; returns what is behind the `length` in `out`.
-#[inline]
-fn put_wide<'o>(out: &'o mut [u8], source: &[u8], length: usize) -> Option<&'o mut [u8]> {
-    match (out.first_chunk_mut::<WIDE>(), source.first_chunk::<WIDE>()) {
-        (Some(out), Some(source)) if length <= WIDE => *out = *source,
-        _ => out.get_mut(..length)?.copy_from_slice(source.get(..length)?),
-    }
-    out.get_mut(length..)
 }
 
 /// The first eight bytes of a name, in an order that is the names' order as far as it goes; `source` starts with the
@@ -198,7 +115,7 @@ impl<'a, 's> Table<'a, 's> {
         self.symbols.into_iter().flat_map(move |symbols| symbols.iter(self.decoded))
     }
 
-    fn count(self) -> usize {
+    pub(super) fn count(self) -> usize {
         self.symbols.map_or(0, Symbols::len)
     }
 }

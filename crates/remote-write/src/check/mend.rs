@@ -2,10 +2,11 @@
 //! It reads the series' fields two or three times rather than collect them: a data point costs no memory but its own
 //! bytes in the output.
 
-use super::labels::{self, Collector, put_label};
+use super::labels::{self, Collector};
 use super::refusal::Cause;
 use super::tally::Tally;
 use super::{InvalidHistogram, Pass, histogram, plain};
+use crate::canonical::put_label;
 use crate::model::{Exemplar, Label, Sample};
 use crate::read::{self, MetadataReferences, SeriesField, V1_TIMESERIES};
 use crate::symbols::TIMESERIES;
@@ -56,9 +57,9 @@ impl<'a> Pass<'a, '_> {
         let head = self.head(series)?;
         self.received += head.counts;
         let cause = self.labels.verdict(self.rules).or_else(|| self.unfit(head));
-        self.scratch.canonical.clear();
+        self.scratch.known.canonical.clear();
         for entry in &self.labels.entries {
-            self.scratch.canonical.put(entry.label.name, entry.label.value);
+            self.scratch.known.canonical.put(entry.label.name, entry.label.value);
         }
         let start = self.output.bytes().len();
         let split = self.protocol == Protocol::V2 && head.counts.samples > 0 && head.counts.histograms > 0;
@@ -82,7 +83,7 @@ impl<'a> Pass<'a, '_> {
             self.changes.empty_series += u32::from(kept.exemplar_defect.is_none());
             return Ok(());
         }
-        self.accept(labels::low(labels::hash(self.scratch.canonical.as_slice())), kept.tally);
+        self.accept(labels::low(labels::hash(self.scratch.known.canonical.as_slice())), kept.tally);
         self.changes.sorted += u32::from(self.labels.sorted);
         self.changes.empty_labels += self.labels.empty;
         self.changes.account_labels += self.labels.account;
@@ -163,7 +164,7 @@ impl<'a> Pass<'a, '_> {
         let field = if self.protocol == Protocol::V1 { V1_TIMESERIES } else { TIMESERIES };
         let start = begin_message(self.output.bytes(), field);
         if self.protocol == Protocol::V1 {
-            self.output.bytes().extend_from_slice(self.scratch.canonical.as_slice());
+            self.output.bytes().extend_from_slice(self.scratch.known.canonical.as_slice());
         } else {
             put_references(self.output.bytes(), &self.labels, self.shift);
         }

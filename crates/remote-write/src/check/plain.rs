@@ -3,10 +3,11 @@
 
 use super::Rules;
 use super::histogram;
-use super::labels::{Canonical, NAME_PREFIX, Table, is_utf8, names_account, prefix};
+use super::labels::{NAME, NAME_PREFIX, Table, is_utf8, names_account, prefix};
 use super::names::{Names, Place};
 use super::tally::Tally;
 use crate::Protocol;
+use crate::canonical::{Canonical, MOST_SYMBOLS, Pairs};
 use crate::model::Histogram;
 use crate::wire::Reader;
 
@@ -146,37 +147,115 @@ fn is_ascii(bytes: &[u8]) -> bool {
     seen & BEYOND == 0
 }
 
+/// Which label names of a v2 request may follow which, by their references, as far as it was looked at.
+#[derive(Debug, Default)]
+pub(super) struct Rising {
+    /// By the reference of a name, the one that followed it last; behind 0, which is the empty string, the first one.
+    follower: Vec<u32>,
+    metric_name: Option<u32>,
+}
+
+impl Rising {
+    /// Forgets the request before; the next one has so many symbols.
+    pub(super) fn begin(&mut self, symbols: usize) {
+        self.follower.clear();
+        if symbols <= MOST_SYMBOLS {
+            self.follower.resize(symbols, 0);
+        }
+        self.metric_name = None;
+    }
+
+    /// `None` unless the name may stand behind the previous one.
+    #[inline]
+    fn follow(&mut self, previous: u32, name: u32, table: Table<'_, '_>, rules: &Rules) -> Option<()> {
+        if name != 0 && self.follower.get(previous as usize) == Some(&name) {
+            return Some(());
+        }
+        self.judge(previous, name, table, rules)
+    }
+
+    fn judge(&mut self, previous: u32, name: u32, table: Table<'_, '_>, rules: &Rules) -> Option<()> {
+        let (before, text) = (table.get(previous)?, table.get(name)?);
+        // An empty name does not rise above anything.
+        if before >= text || (!rules.keep_vm_account_labels && names_account(prefix(text, text.len()), text)) {
+            return None;
+        }
+        if text == NAME {
+            self.metric_name = Some(name);
+        }
+        if let Some(follower) = self.follower.get_mut(previous as usize) {
+            *follower = name;
+        }
+        Some(())
+    }
+}
+
+/// What is kept of a v2 request's labels between its series.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) rising: Rising,
+    pub(super) pairs: Pairs,
+    /// A series' labels as v1 writes them, to be hashed.
+    pub(super) canonical: Canonical,
+}
+
+impl Known {
+    /// Forgets the request before; the next one has so many symbols.
+    pub(super) fn begin(&mut self, symbols: usize) {
+        self.rising.begin(symbols);
+        self.pairs.begin(symbols);
+    }
+}
+
 /// Splits a v2 series behind its references when its labels are as for [`labels_v1`]; the symbols are known to be
-/// UTF-8. `canonical` gets the labels as v1 writes them.
+/// UTF-8, the first to be empty. `known.canonical` gets the labels as v1 writes them.
 #[inline]
 pub(super) fn labels_v2<'a>(
     series: &'a [u8],
     table: Table<'_, '_>,
     rules: &Rules,
-    canonical: &mut Canonical,
+    known: &mut Known,
 ) -> Option<&'a [u8]> {
     let (packed, rest) = field(series, 0x0a)?;
+    let Known { rising, pairs, canonical } = known;
     canonical.clear();
-    let mut order = Order::new(rules);
+    let (mut previous, mut count, mut has_name) = (0, 0, false);
     let mut references = packed;
     while !references.is_empty() {
         let (name, value) = (reference(&mut references)?, reference(&mut references)?);
-        let (name_source, value_source) = (table.at_length(name)?, table.at_length(value)?);
-        if let [name_length @ 0..0x80, source @ ..] = name_source
-            && let [value_length @ 0..0x80, value @ ..] = value_source
-        {
-            let name = source.get(..usize::from(*name_length))?;
-            let value = value.get(..usize::from(*value_length))?;
-            order.take(prefix(source, name.len()), name, value)?;
-            canonical.put_symbols(name_source, value_source)?;
-        } else {
-            let (name, value) = (table.get(name)?, table.get(value)?);
-            order.take(prefix(name, name.len()), name, value)?;
-            canonical.put(name, value);
+        rising.follow(previous, name, table, rules)?;
+        if !pairs.put(name, value, canonical) {
+            put_new(name, value, table, rules, pairs, canonical)?;
         }
+        has_name |= rising.metric_name == Some(name);
+        previous = name;
+        count += 1;
     }
-    order.complete()?;
-    Some(rest)
+    (has_name && count <= limit(rules.label_names)).then_some(rest)
+}
+
+/// Appends a label that is not known, and keeps it.
+fn put_new(
+    name: u32,
+    value: u32,
+    table: Table<'_, '_>,
+    rules: &Rules,
+    pairs: &mut Pairs,
+    canonical: &mut Canonical,
+) -> Option<()> {
+    let text = table.get(value)?;
+    if text.is_empty() || text.len() > limit(rules.label_value_bytes) {
+        return None;
+    }
+    let start = canonical.as_slice().len();
+    canonical.put(table.get(name)?, text);
+    pairs.keep(name, value, canonical.as_slice().get(start..)?);
+    Some(())
+}
+
+/// 0 means no limit.
+const fn limit(limit: u32) -> usize {
+    if limit == 0 { usize::MAX } else { limit as usize }
 }
 
 #[inline]
@@ -212,7 +291,6 @@ struct Order<'a> {
 
 impl<'a> Order<'a> {
     fn new(rules: &Rules) -> Self {
-        let limit = |limit: u32| if limit == 0 { usize::MAX } else { limit as usize };
         Self {
             previous: &[],
             previous_prefix: 0,

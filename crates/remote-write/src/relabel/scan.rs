@@ -2,7 +2,7 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::check::put_label;
+use crate::canonical::put_label;
 use crate::model::Label;
 use crate::read::{self, SeriesField};
 use crate::source::{Fields, Source};

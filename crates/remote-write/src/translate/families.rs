@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 
 use super::KnownFamilies;
 use crate::encode::put_family;
-use crate::model::{METRIC_NAME, Metadata};
+use crate::model::Metadata;
 use crate::read;
-use crate::source::{SeriesParts, Source};
+use crate::source::Source;
 use crate::wire::Malformed;
 
 const COUNTER: i32 = 1;
@@ -94,15 +94,13 @@ pub(super) struct Described<'a> {
 }
 
 impl<'a> Described<'a> {
-    /// Takes note of a series with resolved labels.
-    pub(super) fn series(&mut self, parts: &SeriesParts<'a>) {
-        let Some(metadata) = parts.metadata else { return };
+    /// Takes note of what a series says of itself.
+    pub(super) fn series(&mut self, name: &'a [u8], metadata: Metadata<'a>, has_histograms: bool) {
         if metadata.kind == 0 && metadata.help.is_empty() && metadata.unit.is_empty() {
             return;
         }
-        let Some(name) = metric_name(parts) else { return };
         // A native histogram is a whole family in one series, whatever its name ends with.
-        let family = if parts.histograms.is_empty() { family_name(name, metadata.kind) } else { name };
+        let family = if has_histograms { name } else { family_name(name, metadata.kind) };
         if family == self.last {
             return;
         }
@@ -127,10 +125,6 @@ impl<'a> Described<'a> {
 fn family_name(name: &[u8], kind: i32) -> &[u8] {
     let fitting = PART_SUFFIXES.iter().filter(|(_, kinds)| kinds.contains(&kind));
     fitting.filter_map(|(suffix, _)| name.strip_suffix(*suffix)).find(|family| !family.is_empty()).unwrap_or(name)
-}
-
-fn metric_name<'a>(parts: &SeriesParts<'a>) -> Option<&'a [u8]> {
-    parts.labels.iter().find(|label| label.name == METRIC_NAME.as_bytes()).map(|label| label.value)
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ impl Index {
         let needed = self.count(records.clone()) + footprint;
         let mut slots = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
         slots.clear();
-        slots.resize((needed * 2 + footprint).next_power_of_two(), FREE);
+        slots.resize((needed * 2 + footprint * 6).next_power_of_two(), FREE);
         let old = std::mem::replace(self, Self { slots, used: 0 });
         old.slots.iter().filter(|slot| is_of(**slot, &records)).for_each(|slot| self.put(*slot));
     }
