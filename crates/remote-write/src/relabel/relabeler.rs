@@ -62,6 +62,8 @@ struct Scratch {
     /// Labels of one series, before and after.
     before: Vec<u8>,
     after: Vec<u8>,
+    /// The hashes of the series that are kept, if somebody wants them.
+    footprint: Option<Vec<u32>>,
 }
 
 impl Relabeler {
@@ -88,15 +90,36 @@ impl Relabeler {
         decoded: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<Relabeled, Malformed> {
+        self.relabel_and_note(pipeline, cache, protocol, decoded, out, None)
+    }
+
+    /// As [`Self::relabel`]; `footprint` gets what [`Self::footprint`] would give.
+    ///
+    /// # Errors
+    /// As [`Self::relabel`].
+    pub fn relabel_and_note(
+        &mut self,
+        pipeline: &Pipeline,
+        cache: &Cache,
+        protocol: Protocol,
+        decoded: &[u8],
+        out: &mut Vec<u8>,
+        footprint: Option<&mut Vec<u32>>,
+    ) -> Result<Relabeled, Malformed> {
         out.clear();
         let source = Source::new(protocol, decoded)?.under(pipeline.scheme());
         self.scratch.begin();
+        self.scratch.footprint = footprint.is_some().then(Vec::new);
         let mut relabeled = match protocol {
             Protocol::V1 => self.relabel_v1(pipeline, cache, source, decoded, out)?,
             Protocol::V2 => self.relabel_v2(pipeline, cache, source, decoded, out)?,
         };
         if let Some(scheme) = pipeline.scheme().filter(|_| protocol == Protocol::V1) {
             self.bring_families_under(scheme, decoded, &mut relabeled, out)?;
+        }
+        if let Some((footprint, series)) = footprint.zip(self.scratch.footprint.take()) {
+            *footprint = series;
+            complete_footprint(pipeline, &Source::new(protocol, decoded)?, footprint)?;
         }
         self.scratch.shrink();
         Ok(relabeled)
@@ -115,31 +138,14 @@ impl Relabeler {
         decoded: &[u8],
         out: &mut Vec<u32>,
     ) -> Result<(), Malformed> {
-        out.clear();
         let mut source = Source::new(protocol, decoded)?;
+        self.scratch.footprint = Some(std::mem::take(out));
         self.scratch.begin();
         let mut series = source.series();
-        while self.scratch.judge_next(pipeline, cache, &mut source, decoded, &mut series)? {
-            out.extend(self.scratch.queries.iter().filter_map(|query| match query.verdict? {
-                Verdict::Dropped => None,
-                Verdict::Unchanged(hash) => Some(hash),
-                Verdict::Edited(edited) => Some(edited.hash),
-            }));
-        }
-        for field in source.metadata() {
-            let content = field?.0;
-            let family = read::family(content)?.value;
-            match pipeline.scheme() {
-                Some(scheme) => {
-                    let name = beside::family_name(scheme, &family, &content)?;
-                    out.extend(name.map(|name| family_hash(name.as_bytes())));
-                }
-                None => out.push(family_hash(family.family)),
-            }
-        }
+        while self.scratch.judge_next(pipeline, cache, &mut source, decoded, &mut series)? {}
+        *out = self.scratch.footprint.take().unwrap_or_default();
+        complete_footprint(pipeline, &source, out)?;
         self.scratch.shrink();
-        out.sort_unstable();
-        out.dedup();
         Ok(())
     }
 
@@ -260,6 +266,24 @@ impl Relabeler {
     }
 }
 
+/// Adds the families to a footprint of series, and puts it in order.
+fn complete_footprint(pipeline: &Pipeline, source: &Source<'_>, footprint: &mut Vec<u32>) -> Result<(), Malformed> {
+    for field in source.metadata() {
+        let content = field?.0;
+        let family = read::family(content)?.value;
+        match pipeline.scheme() {
+            Some(scheme) => {
+                let name = beside::family_name(scheme, &family, &content)?;
+                footprint.extend(name.map(|name| family_hash(name.as_bytes())));
+            }
+            None => footprint.push(family_hash(family.family)),
+        }
+    }
+    footprint.sort_unstable();
+    footprint.dedup();
+    Ok(())
+}
+
 /// Appends a series with other labels, given as v1 writes them.
 fn put_relabeled<'a>(
     encoder: &mut V2Encoder,
@@ -332,12 +356,22 @@ impl Scratch {
         if let Some(scheme) = pipeline.scheme() {
             self.judge_exemplars(scheme, source, decoded)?;
         }
+        if let Some(footprint) = &mut self.footprint {
+            footprint.extend(self.queries.iter().filter_map(|query| match query.verdict? {
+                Verdict::Dropped => None,
+                Verdict::Unchanged(hash) => Some(hash),
+                Verdict::Edited(edited) => Some(edited.hash),
+            }));
+        }
         Ok(!self.found.is_empty())
     }
 
     fn begin(&mut self) {
         self.keys.clear();
         self.edited = 0;
+        if let Some(footprint) = &mut self.footprint {
+            footprint.clear();
+        }
     }
 
     /// Drops what would make the request many times as large as it came.

@@ -295,6 +295,10 @@ proptest! {
         let mut expected: Vec<u32> = got.series.iter().map(|series| series_hash(&series.labels)).chain(families).collect();
         expected.sort_unstable();
         expected.dedup();
-        prop_assert_eq!(hashes, expected);
+        prop_assert_eq!(&hashes, &expected);
+        let (cache, mut out, mut noted) = (Cache::new(0), Vec::new(), Vec::new());
+        let note = Some(&mut noted);
+        Relabeler::new().relabel_and_note(&under(scheme), &cache, protocol, &input, &mut out, note).unwrap();
+        prop_assert_eq!(noted, expected);
     }
 }

@@ -135,6 +135,8 @@ struct Workspace {
     decoded: Vec<u8>,
     formed: Vec<u8>,
     compressed: Vec<u8>,
+    /// Of what rules make of a record, if somebody wants it.
+    footprint: Option<Vec<u32>>,
 }
 
 thread_local! {
@@ -146,6 +148,7 @@ thread_local! {
         decoded: Vec::new(),
         formed: Vec::new(),
         compressed: Vec::new(),
+        footprint: None,
     });
 }
 
@@ -163,7 +166,15 @@ fn with_workspace<T>(work: impl FnOnce(&mut Workspace) -> T) -> T {
 #[derive(Debug)]
 pub(super) struct Former {
     relabeled: Cache,
-    entries: Mutex<VecDeque<(Key, Formed)>>,
+    entries: Mutex<VecDeque<Entry>>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    key: Key,
+    formed: Formed,
+    /// Of what rules made of the record.
+    footprint: Option<Arc<[u32]>>,
 }
 
 /// Which log (by address), which record, which form.
@@ -178,10 +189,11 @@ struct Key {
 
 /// Live endpoints are within a few records of each other; one that lags forms its own.
 const CACHED_FORMS: usize = 64;
-/// Larger blocks are formed by each endpoint: the cache's memory stays within `CACHED_FORMS` times this.
-const CACHED_BLOCK_BYTES: usize = 128 * 1024;
-/// What relabel rules did to series that come back, over all tenants and endpoints.
-const RELABELED_BYTES: usize = 16 << 20;
+/// All of them, compressed.
+const CACHED_BYTES: usize = 8 << 20;
+/// What relabel rules did to series that come back, over all tenants and endpoints: some 100,000 series with a dozen labels of
+/// which one is new. Working one out takes ten times as long as finding it.
+const RELABELED_BYTES: usize = 64 << 20;
 
 /// Forming more than this at once happens on a thread of its own.
 pub(super) const INLINE_DECODED_BYTES: u64 = 1024 * 1024;
@@ -246,34 +258,68 @@ impl Former {
         })
     }
 
+    /// As [`Self::footprint`], of a record that will be formed next for `target`, whose rules edit.
+    ///
+    /// # Errors
+    /// When a record's bytes cannot be read.
+    pub(super) fn footprint_ahead(&self, log: usize, held: &Held, target: &Target) -> Result<Arc<[u32]>, FormError> {
+        let (record, meta) = held;
+        if target.may_expire(meta, record::counts(record)) {
+            return self.footprint(held, target.rules.as_deref()).map(Into::into);
+        }
+        let key = Key::new(log, record, target);
+        if let Some(footprint) = self.find(key).and_then(|entry| entry.footprint) {
+            return Ok(footprint);
+        }
+        let (formed, footprint) = with_workspace(|workspace| {
+            workspace.footprint = Some(Vec::new());
+            let formed = workspace.form(&self.relabeled, record, meta, target);
+            let footprint = workspace.footprint.take();
+            Ok((formed?, Arc::<[u32]>::from(footprint.unwrap_or_default())))
+        })?;
+        self.keep(Entry { key, formed, footprint: Some(Arc::clone(&footprint)) });
+        Ok(footprint)
+    }
+
     fn record(&self, log: usize, (record, meta): &Held, target: &Target) -> Result<Formed, FormError> {
         let counts = record::counts(record);
         if target.takes_unchanged(meta, counts) {
             let prepared = Prepared { kept: counts, families: meta.families, ..Prepared::default() };
             return Ok(Formed { prepared, block: record.body.clone(), decoded_bytes: u64::from(meta.decoded_bytes) });
         }
-        let Target { form, compression, rules, .. } = target;
-        let rules = rules.as_ref().map(|rules| rules.id);
-        let key = Key { log, position: record.position, form: *form, compression: *compression, rules };
         // What expires depends on the moment.
-        let is_shared = !target.may_expire(meta, counts);
-        if let Some(formed) = is_shared.then(|| self.find(key)).flatten() {
-            return Ok(formed);
+        if target.may_expire(meta, counts) {
+            return with_workspace(|workspace| workspace.form(&self.relabeled, record, meta, target));
+        }
+        let key = Key::new(log, record, target);
+        if let Some(entry) = self.find(key) {
+            return Ok(entry.formed);
         }
         let formed = with_workspace(|workspace| workspace.form(&self.relabeled, record, meta, target))?;
-        if is_shared && formed.block.len() <= CACHED_BLOCK_BYTES {
-            let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-            if entries.len() == CACHED_FORMS {
-                entries.pop_front();
-            }
-            entries.push_back((key, formed.clone()));
-        }
+        self.keep(Entry { key, formed: formed.clone(), footprint: None });
         Ok(formed)
     }
 
-    fn find(&self, key: Key) -> Option<Formed> {
+    fn find(&self, key: Key) -> Option<Entry> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.iter().rev().find(|(known, _)| *known == key).map(|(_, formed)| formed.clone())
+        entries.iter().rev().find(|entry| entry.key == key).cloned()
+    }
+
+    fn keep(&self, entry: Entry) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.push_back(entry);
+        let mut bytes: usize = entries.iter().map(|entry| entry.formed.block.len()).sum();
+        while entries.len() > CACHED_FORMS || bytes > CACHED_BYTES {
+            bytes -= entries.pop_front().map_or(bytes, |entry| entry.formed.block.len());
+        }
+    }
+}
+
+impl Key {
+    fn new(log: usize, record: &Record, target: &Target) -> Self {
+        let Target { form, compression, rules, .. } = target;
+        let rules = rules.as_ref().map(|rules| rules.id);
+        Self { log, position: record.position, form: *form, compression: *compression, rules }
     }
 }
 
@@ -381,7 +427,14 @@ impl Workspace {
         if let Some(rules) = &target.rules {
             let relabeled = self
                 .relabeler
-                .relabel(&rules.pipeline, cache, protocol, &self.decoded, &mut self.formed)
+                .relabel_and_note(
+                    &rules.pipeline,
+                    cache,
+                    protocol,
+                    &self.decoded,
+                    &mut self.formed,
+                    self.footprint.as_mut(),
+                )
                 .map_err(broken)?;
             (prepared.kept, prepared.relabeled) = (relabeled.kept, relabeled.dropped);
             prepared.families -= relabeled.families_dropped;

@@ -214,7 +214,7 @@ impl Delivery {
     }
 
     /// The next records; where rules make other series of theirs, the footprints of these.
-    async fn read_ahead(&mut self) -> Result<(Vec<Held>, Vec<Box<[u32]>>), Fault> {
+    async fn read_ahead(&mut self) -> Result<(Vec<Held>, Vec<Arc<[u32]>>), Fault> {
         let mut records = self.feed.read().await?;
         records.retain(|(record, _)| !self.window.is_under_way(record.position));
         let footprints = match self.context.rules.as_ref().filter(|rules| rules.pipeline.edits()) {
@@ -224,16 +224,20 @@ impl Delivery {
         Ok((records, footprints))
     }
 
-    async fn edited_footprints(&self, records: &[Held], rules: &Arc<Rules>) -> Result<Vec<Box<[u32]>>, Fault> {
-        let shared = &self.context.shared;
+    async fn edited_footprints(&self, records: &[Held], rules: &Arc<Rules>) -> Result<Vec<Arc<[u32]>>, Fault> {
+        let (shared, log) = (&self.context.shared, Arc::as_ptr(&self.context.tenant.log).addr());
         let decoded: u64 = records.iter().map(|(_, meta)| u64::from(meta.decoded_bytes)).sum();
+        let with_target = |held: &Held| (self.context.target(held.1.protocol), Arc::clone(&held.0), held.1);
+        let records = records.iter().map(with_target);
         if decoded <= INLINE_DECODED_BYTES && !rules.is_costly {
-            let footprints = records.iter().map(|held| shared.former.footprint(held, Some(rules)));
+            let footprints =
+                records.map(|(target, record, meta)| shared.former.footprint_ahead(log, &(record, meta), &target));
             return Ok(footprints.collect::<Result<_, _>>()?);
         }
-        let (records, its_rules) = (records.to_vec(), Arc::clone(rules));
+        let records: Vec<_> = records.collect();
         let footprints = shared.beside(Some(rules), move |shared| {
-            records.iter().map(|held| shared.former.footprint(held, Some(&its_rules))).collect::<Result<_, _>>()
+            let ahead = |(target, record, meta)| shared.former.footprint_ahead(log, &(record, meta), &target);
+            records.into_iter().map(ahead).collect::<Result<_, _>>()
         });
         Ok(footprints.await??)
     }
