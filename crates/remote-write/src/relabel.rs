@@ -9,6 +9,7 @@ mod case;
 mod escape;
 mod label_set;
 mod pipeline;
+mod recipe;
 mod regex;
 mod relabeler;
 mod rule;

@@ -25,28 +25,30 @@ pub(super) enum Verdict {
     Edited(Edited),
 }
 
-/// Where the labels of an edited series are among others', as remote write 1.0 writes them, and their hash.
+/// Where the recipe of an edited series' labels is among others, how long the labels become, and their hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Edited {
     start: u32,
     length: u32,
+    size: u32,
     pub(super) hash: u32,
 }
 
 impl Edited {
-    /// Copies `labels` to the end of `all`; `None` when that is beyond what can be addressed.
-    pub(super) fn put(all: &mut Vec<u8>, labels: &[u8], hash: u32) -> Option<Self> {
-        let edited = Self { start: u32::try_from(all.len()).ok()?, length: u32::try_from(labels.len()).ok()?, hash };
-        all.extend_from_slice(labels);
+    /// Copies a recipe to the end of `all`; `None` when that is beyond what can be addressed.
+    pub(super) fn put(all: &mut Vec<u8>, recipe: &[u8], size: usize, hash: u32) -> Option<Self> {
+        let [start, length, size] = [all.len(), recipe.len(), size].map(u32::try_from);
+        let edited = Self { start: start.ok()?, length: length.ok()?, size: size.ok()?, hash };
+        all.extend_from_slice(recipe);
         Some(edited)
     }
 
-    /// How long the labels are, in bytes.
+    /// How long the labels become, in bytes.
     pub(super) const fn len(self) -> usize {
-        self.length as usize
+        self.size as usize
     }
 
-    /// The labels.
+    /// The recipe.
     pub(super) fn of(self, all: &[u8]) -> &[u8] {
         all.get(self.start as usize..).and_then(|rest| rest.get(..self.length as usize)).unwrap_or_default()
     }
@@ -86,8 +88,8 @@ impl Cache {
         self.shards.iter().map(bytes).sum()
     }
 
-    /// Fills in the verdicts that are known; `labels` gets the labels of edited series. Each shard is locked once.
-    pub(super) fn find(&self, queries: &mut [Query], order: &mut Order, labels: &mut Vec<u8>) {
+    /// Fills in the verdicts that are known; `recipes` gets those of edited series. Each shard is locked once.
+    pub(super) fn find(&self, queries: &mut [Query], order: &mut Order, recipes: &mut Vec<u8>) {
         order.by_shard(queries, |_| true);
         for (shard, indexes) in self.shards.iter().zip(order.shards()) {
             if indexes.is_empty() {
@@ -96,14 +98,14 @@ impl Cache {
             let mut shard = lock(shard);
             for &index in indexes {
                 if let Some(query) = queries.get_mut(index as usize) {
-                    query.verdict = shard.find(query.key, self.budget, labels);
+                    query.verdict = shard.find(query.key, self.budget, recipes);
                 }
             }
         }
     }
 
     /// Learns the verdicts that are fresh, and forgets others for them.
-    pub(super) fn learn(&self, queries: &[Query], order: &mut Order, labels: &[u8]) {
+    pub(super) fn learn(&self, queries: &[Query], order: &mut Order, recipes: &[u8]) {
         order.by_shard(queries, |query| query.fresh);
         for (shard, indexes) in self.shards.iter().zip(order.shards()) {
             if indexes.is_empty() {
@@ -112,7 +114,7 @@ impl Cache {
             let mut shard = lock(shard);
             for &index in indexes {
                 if let Some(Query { key, verdict: Some(verdict), .. }) = queries.get(index as usize) {
-                    shard.put(*key, *verdict, labels, self.budget);
+                    shard.put(*key, *verdict, recipes, self.budget);
                 }
             }
         }
@@ -173,18 +175,18 @@ struct Shard {
 }
 
 impl Shard {
-    /// The verdict of `key`, with its labels copied to `labels`; one that only the older generation knows is renewed.
+    /// The verdict of `key`, with its recipe copied to `recipes`; one that only the older generation knows is renewed.
     #[inline]
-    fn find(&mut self, key: u64, budget: usize, labels: &mut Vec<u8>) -> Option<Verdict> {
+    fn find(&mut self, key: u64, budget: usize, recipes: &mut Vec<u8>) -> Option<Verdict> {
         if let Some(verdict) = self.young.table.get(&key) {
-            return copied(*verdict, &self.young.labels, labels);
+            return copied(*verdict, &self.young.recipes, recipes);
         }
-        let verdict = copied(*self.old.table.get(&key)?, &self.old.labels, labels)?;
-        self.put(key, verdict, labels, budget);
+        let verdict = copied(*self.old.table.get(&key)?, &self.old.recipes, recipes)?;
+        self.put(key, verdict, recipes, budget);
         Some(verdict)
     }
 
-    fn put(&mut self, key: u64, verdict: Verdict, labels: &[u8], budget: usize) {
+    fn put(&mut self, key: u64, verdict: Verdict, recipes: &[u8], budget: usize) {
         let needed = if let Verdict::Edited(edited) = verdict { edited.length as usize } else { 0 };
         if self.young.bytes_with(needed) > budget {
             std::mem::swap(&mut self.young, &mut self.old);
@@ -193,16 +195,16 @@ impl Shard {
                 return;
             }
         }
-        if let Some(verdict) = copied(verdict, labels, &mut self.young.labels) {
+        if let Some(verdict) = copied(verdict, recipes, &mut self.young.recipes) {
             self.young.table.insert(key, verdict);
         }
     }
 }
 
-/// The same verdict with its labels copied.
+/// The same verdict with its recipe copied.
 fn copied(verdict: Verdict, from: &[u8], to: &mut Vec<u8>) -> Option<Verdict> {
     match verdict {
-        Verdict::Edited(edited) => Edited::put(to, edited.of(from), edited.hash).map(Verdict::Edited),
+        Verdict::Edited(edited) => Edited::put(to, edited.of(from), edited.len(), edited.hash).map(Verdict::Edited),
         Verdict::Dropped | Verdict::Unchanged(_) => Some(verdict),
     }
 }
@@ -210,19 +212,19 @@ fn copied(verdict: Verdict, from: &[u8], to: &mut Vec<u8>) -> Option<Verdict> {
 #[derive(Debug, Default)]
 struct Generation {
     table: HashMap<u64, Verdict, BuildHasherDefault<AsIs>>,
-    labels: Vec<u8>,
+    recipes: Vec<u8>,
 }
 
 impl Generation {
     fn bytes(&self) -> usize {
-        self.table.capacity() * SLOT_BYTES + self.labels.capacity()
+        self.table.capacity() * SLOT_BYTES + self.recipes.capacity()
     }
 
-    /// What it would take with one more verdict that has so many bytes of labels: both double when they are full.
-    fn bytes_with(&self, labels: usize) -> usize {
+    /// What it would take with one more verdict that has so many bytes of recipe: both double when they are full.
+    fn bytes_with(&self, recipes: usize) -> usize {
         let slots = self.table.capacity();
         let slots = if self.table.len() < slots { slots } else { (slots * 2 + 1).max(MIN_SLOTS) };
-        let (length, capacity) = (self.labels.len() + labels, self.labels.capacity());
+        let (length, capacity) = (self.recipes.len() + recipes, self.recipes.capacity());
         slots * SLOT_BYTES + if length <= capacity { capacity } else { length.max(capacity * 2) }
     }
 }

@@ -6,6 +6,7 @@ use super::cache::{Cache, Edited, Order, Query, Verdict};
 use super::escape::Scheme;
 use super::label_set::LabelSet;
 use super::pipeline::Pipeline;
+use super::recipe::{self, Labels, Step};
 use super::scan::{self, Found, Keys};
 use crate::check::{family_hash, hash_of_canonical};
 use crate::encode::V2Encoder;
@@ -56,12 +57,13 @@ struct Scratch {
     order: Order,
     keys: Keys,
     /// What the queries' verdicts refer to.
-    labels: Vec<u8>,
+    recipes: Vec<u8>,
     /// Bytes of labels that were set in this request.
     edited: usize,
-    /// Labels of one series, before and after.
-    before: Vec<u8>,
-    after: Vec<u8>,
+    /// Labels of one series, before and after, and how these come out of those.
+    before: Labels,
+    after: Labels,
+    recipe: Vec<u8>,
     /// The hashes of the series that are kept, if somebody wants them.
     footprint: Option<Vec<u32>>,
 }
@@ -90,26 +92,9 @@ impl Relabeler {
         decoded: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<Relabeled, Malformed> {
-        self.relabel_and_note(pipeline, cache, protocol, decoded, out, None)
-    }
-
-    /// As [`Self::relabel`]; `footprint` gets what [`Self::footprint`] would give.
-    ///
-    /// # Errors
-    /// As [`Self::relabel`].
-    pub fn relabel_and_note(
-        &mut self,
-        pipeline: &Pipeline,
-        cache: &Cache,
-        protocol: Protocol,
-        decoded: &[u8],
-        out: &mut Vec<u8>,
-        footprint: Option<&mut Vec<u32>>,
-    ) -> Result<Relabeled, Malformed> {
         out.clear();
         let source = Source::new(protocol, decoded)?.under(pipeline.scheme());
         self.scratch.begin();
-        self.scratch.footprint = footprint.is_some().then(Vec::new);
         let mut relabeled = match protocol {
             Protocol::V1 => self.relabel_v1(pipeline, cache, source, decoded, out)?,
             Protocol::V2 => self.relabel_v2(pipeline, cache, source, decoded, out)?,
@@ -117,12 +102,21 @@ impl Relabeler {
         if let Some(scheme) = pipeline.scheme().filter(|_| protocol == Protocol::V1) {
             self.bring_families_under(scheme, decoded, &mut relabeled, out)?;
         }
-        if let Some((footprint, series)) = footprint.zip(self.scratch.footprint.take()) {
-            *footprint = series;
+        if let Some(footprint) = &mut self.scratch.footprint {
             complete_footprint(pipeline, &Source::new(protocol, decoded)?, footprint)?;
         }
         self.scratch.shrink();
         Ok(relabeled)
+    }
+
+    /// The next request that is relabeled leaves its [`Self::footprint`], too: for [`Self::noted_footprint`].
+    pub fn note_footprint(&mut self) {
+        self.scratch.footprint = Some(Vec::new());
+    }
+
+    /// The footprint of the request that was relabeled last, once, if it was to be noted.
+    pub const fn noted_footprint(&mut self) -> Option<Vec<u32>> {
+        self.scratch.footprint.take()
     }
 
     /// Replaces what `out` holds by the footprint of the request as `pipeline` leaves it: the sorted, distinct hashes of
@@ -164,28 +158,36 @@ impl Relabeler {
         while self.scratch.judge_next(pipeline, cache, &mut source, decoded, &mut series)? {
             for (found, verdict) in self.scratch.judged() {
                 relabeled.book(found, verdict, pipeline.scheme(), &source, decoded)?;
-                let labels = match verdict {
+                let recipe = match verdict {
                     Verdict::Unchanged(_) if found.foreign_exemplars == 0 => continue,
-                    Verdict::Unchanged(_) => Some(found.label_fields(decoded)?.rest()),
-                    Verdict::Edited(edited) => Some(edited.of(&self.scratch.labels)),
-                    Verdict::Dropped => None,
+                    Verdict::Edited(edited) => Some(edited),
+                    Verdict::Unchanged(_) | Verdict::Dropped => None,
                 };
                 out.extend_from_slice(decoded.get(written..found.start).unwrap_or_default());
                 written = found.end;
-                match (labels, pipeline.scheme().filter(|_| found.foreign_exemplars > 0)) {
-                    (None, _) => {}
-                    (Some(labels), None) => {
-                        put_tag(out, read::V1_TIMESERIES, WireType::Len);
-                        put_varint(out, (labels.len() + found.end - found.data) as u64);
-                        out.extend_from_slice(labels);
-                        written = found.data;
+                if verdict == Verdict::Dropped {
+                    continue;
+                }
+                let fields = found.label_fields(decoded)?;
+                let put_labels = |out: &mut Vec<u8>| match recipe {
+                    Some(edited) => recipe::apply_v1(edited.of(&self.scratch.recipes), fields, out),
+                    None => {
+                        out.extend_from_slice(fields.rest());
+                        Ok(())
                     }
-                    (Some(labels), Some(scheme)) => {
-                        let start = begin_message(out, read::V1_TIMESERIES);
-                        out.extend_from_slice(labels);
-                        beside::put_data_v1(out, scheme, &mut source, found.data_fields(decoded)?)?;
-                        end_message(out, start);
-                    }
+                };
+                if let Some(scheme) = pipeline.scheme().filter(|_| found.foreign_exemplars > 0) {
+                    let start = begin_message(out, read::V1_TIMESERIES);
+                    put_labels(out)?;
+                    beside::put_data_v1(out, scheme, &mut source, found.data_fields(decoded)?)?;
+                    end_message(out, start);
+                } else {
+                    let unchanged = fields.rest().len();
+                    let size = recipe.map_or(unchanged, Edited::len);
+                    put_tag(out, read::V1_TIMESERIES, WireType::Len);
+                    put_varint(out, (size + found.end - found.data) as u64);
+                    put_labels(out)?;
+                    written = found.data;
                 }
             }
         }
@@ -252,8 +254,8 @@ impl Relabeler {
                     beside::leave_out_foreign(scheme, &mut source, &mut parts.exemplars)?;
                 }
                 if let Verdict::Edited(edited) = verdict {
-                    let labels = edited.of(&self.scratch.labels);
-                    put_relabeled(&mut self.encoder, &mut source, &parts, labels)?;
+                    let recipe = edited.of(&self.scratch.recipes);
+                    put_relabeled(&mut self.encoder, &mut source, &parts, recipe)?;
                 } else {
                     self.encoder.put_parts(&mut source, &parts)?;
                 }
@@ -284,18 +286,24 @@ fn complete_footprint(pipeline: &Pipeline, source: &Source<'_>, footprint: &mut 
     Ok(())
 }
 
-/// Appends a series with other labels, given as v1 writes them.
+/// Appends a v2 series with the labels that a recipe makes of its own.
 fn put_relabeled<'a>(
     encoder: &mut V2Encoder,
     source: &mut Source<'a>,
     parts: &SeriesParts<'a>,
-    labels: &[u8],
+    recipe: &[u8],
 ) -> Result<(), Malformed> {
     let mut relabeled: Vec<Label<'_>> = Vec::new();
-    scan::label_messages(Reader::new(labels), |label| {
-        relabeled.push(label);
-        Ok(())
-    })?;
+    let mut old = parts.references.as_chunks().0.iter();
+    for Step { skip, keep, new } in recipe::steps(recipe) {
+        for &[name, value] in old.by_ref().skip(skip).take(keep) {
+            relabeled.push(Label { name: source.symbol(name)?, value: source.symbol(value)? });
+        }
+        scan::label_messages(Reader::new(new), |label| {
+            relabeled.push(label);
+            Ok(())
+        })?;
+    }
     encoder.put_parts_labelled(source, parts, &relabeled)
 }
 
@@ -342,15 +350,15 @@ impl Scratch {
     ) -> Result<bool, Malformed> {
         scan::next_chunk(source.protocol, series, &mut self.found)?;
         self.queries.clear();
-        self.labels.clear();
+        self.recipes.clear();
         for found in &self.found {
             let key = self.keys.key(source, found.label_fields(decoded)?, pipeline.seed)?;
             self.queries.push(Query { key, verdict: None, fresh: false });
         }
-        cache.find(&mut self.queries, &mut self.order, &mut self.labels);
+        cache.find(&mut self.queries, &mut self.order, &mut self.recipes);
         if self.queries.iter().any(|query| query.verdict.is_none()) {
             self.work_out(pipeline, source, decoded)?;
-            cache.learn(&self.queries, &mut self.order, &self.labels);
+            cache.learn(&self.queries, &mut self.order, &self.recipes);
         }
         self.bound(decoded.len());
         if let Some(scheme) = pipeline.scheme() {
@@ -411,9 +419,10 @@ impl Scratch {
         for (found, query) in self.found.iter().zip(&mut self.queries).filter(|(_, query)| query.verdict.is_none()) {
             query.fresh = true;
             labels.clear();
-            self.before.clear();
             let fields = found.label_fields(decoded)?;
+            let mut is_plain = true;
             scan::for_each_label(source, fields, |label| {
+                is_plain &= !label.value.is_empty();
                 labels.push_own(text(label.name, found)?, text(label.value, found)?);
                 Ok(())
             })?;
@@ -422,11 +431,14 @@ impl Scratch {
                 Verdict::Dropped
             } else {
                 scan::put_canonical(&mut self.after, labels.labels());
-                let hash = hash_of_canonical(&self.after);
-                if self.after == self.before {
+                let hash = hash_of_canonical(&self.after.bytes);
+                if self.after.bytes == self.before.bytes {
                     Verdict::Unchanged(hash)
                 } else {
-                    let edited = Edited::put(&mut self.labels, &self.after, hash);
+                    // A recipe counts label fields: there must be one for each label, written as here.
+                    is_plain &= source.protocol == Protocol::V2 || fields.rest() == self.before.bytes;
+                    recipe::write(is_plain.then_some(&self.before), &self.after, &mut self.recipe);
+                    let edited = Edited::put(&mut self.recipes, &self.recipe, self.after.bytes.len(), hash);
                     Verdict::Edited(
                         edited.ok_or(Malformed { offset: found.start, what: "labels become larger than 4 GiB" })?,
                     )
@@ -443,10 +455,12 @@ impl Scratch {
 
     /// Gives back what a request of unusual labels took.
     fn shrink(&mut self) {
-        for memory in [&mut self.labels, &mut self.before, &mut self.after] {
+        for memory in [&mut self.recipes, &mut self.recipe] {
             memory.clear();
             memory.shrink_to(KEPT_BYTES);
         }
+        self.before.shrink_to(KEPT_BYTES);
+        self.after.shrink_to(KEPT_BYTES);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::recipe::Labels;
 use crate::canonical::put_label;
 use crate::model::Label;
 use crate::read::{self, SeriesField};
@@ -142,9 +143,12 @@ fn for_each_reference(
 }
 
 /// Labels as v1 writes them, in place of what `out` holds.
-pub(super) fn put_canonical<'l>(out: &mut Vec<u8>, labels: impl Iterator<Item = Label<'l>>) {
+pub(super) fn put_canonical<'l>(out: &mut Labels, labels: impl Iterator<Item = Label<'l>>) {
     out.clear();
-    labels.for_each(|label| put_label(out, label.name, label.value));
+    labels.for_each(|label| {
+        put_label(&mut out.bytes, label.name, label.value);
+        out.end();
+    });
 }
 
 /// Computes keys of series. A v2 request's symbols are hashed once, and the series' references replaced by the hashes,

@@ -296,9 +296,9 @@ proptest! {
         expected.sort_unstable();
         expected.dedup();
         prop_assert_eq!(&hashes, &expected);
-        let (cache, mut out, mut noted) = (Cache::new(0), Vec::new(), Vec::new());
-        let note = Some(&mut noted);
-        Relabeler::new().relabel_and_note(&under(scheme), &cache, protocol, &input, &mut out, note).unwrap();
-        prop_assert_eq!(noted, expected);
+        let (mut relabeler, mut out) = (Relabeler::new(), Vec::new());
+        relabeler.note_footprint();
+        relabeler.relabel(&under(scheme), &Cache::new(0), protocol, &input, &mut out).unwrap();
+        prop_assert_eq!(relabeler.noted_footprint(), Some(expected));
     }
 }

@@ -135,8 +135,6 @@ struct Workspace {
     decoded: Vec<u8>,
     formed: Vec<u8>,
     compressed: Vec<u8>,
-    /// Of what rules make of a record, if somebody wants it.
-    footprint: Option<Vec<u32>>,
 }
 
 thread_local! {
@@ -148,7 +146,6 @@ thread_local! {
         decoded: Vec::new(),
         formed: Vec::new(),
         compressed: Vec::new(),
-        footprint: None,
     });
 }
 
@@ -191,9 +188,9 @@ struct Key {
 const CACHED_FORMS: usize = 64;
 /// All of them, compressed.
 const CACHED_BYTES: usize = 8 << 20;
-/// What relabel rules did to series that come back, over all tenants and endpoints: some 100,000 series with a dozen labels of
-/// which one is new. Working one out takes ten times as long as finding it.
-const RELABELED_BYTES: usize = 64 << 20;
+/// What relabel rules did to series that come back, over all tenants and endpoints: some 200,000 series that get or lose a
+/// few labels.
+const RELABELED_BYTES: usize = 32 << 20;
 
 /// Forming more than this at once happens on a thread of its own.
 pub(super) const INLINE_DECODED_BYTES: u64 = 1024 * 1024;
@@ -272,11 +269,14 @@ impl Former {
             return Ok(footprint);
         }
         let (formed, footprint) = with_workspace(|workspace| {
-            workspace.footprint = Some(Vec::new());
+            workspace.relabeler.note_footprint();
             let formed = workspace.form(&self.relabeled, record, meta, target);
-            let footprint = workspace.footprint.take();
-            Ok((formed?, Arc::<[u32]>::from(footprint.unwrap_or_default())))
-        })?;
+            (formed, workspace.relabeler.noted_footprint())
+        });
+        let (formed, Some(footprint)) = (formed?, footprint) else {
+            return self.footprint(held, target.rules.as_deref()).map(Into::into);
+        };
+        let footprint = Arc::<[u32]>::from(footprint);
         self.keep(Entry { key, formed, footprint: Some(Arc::clone(&footprint)) });
         Ok(footprint)
     }
@@ -427,14 +427,7 @@ impl Workspace {
         if let Some(rules) = &target.rules {
             let relabeled = self
                 .relabeler
-                .relabel_and_note(
-                    &rules.pipeline,
-                    cache,
-                    protocol,
-                    &self.decoded,
-                    &mut self.formed,
-                    self.footprint.as_mut(),
-                )
+                .relabel(&rules.pipeline, cache, protocol, &self.decoded, &mut self.formed)
                 .map_err(broken)?;
             (prepared.kept, prepared.relabeled) = (relabeled.kept, relabeled.dropped);
             prepared.families -= relabeled.families_dropped;
