@@ -16,6 +16,7 @@ pub(crate) enum Contender {
     VmagentSnappy,
     VmagentZstd,
     PrometheusAgent,
+    BareRelay,
 }
 
 impl Contender {
@@ -25,6 +26,7 @@ impl Contender {
             Self::VmagentSnappy => "vmagent, snappy out",
             Self::VmagentZstd => "vmagent, zstd out",
             Self::PrometheusAgent => "Prometheus agent",
+            Self::BareRelay => "bare relay",
         }
     }
 
@@ -36,6 +38,10 @@ impl Contender {
                 "the samples are in memory; they go to disk only while an endpoint is down or slow"
             }
             Self::PrometheusAgent => "the samples are in the WAL, not synced",
+            Self::BareRelay => {
+                "every sample is on disk, synced, and was sent once; no gateway, but the floor below them: it reads, unpacks, \
+                 hashes, writes, syncs and sends, and does nothing else"
+            }
         }
     }
 
@@ -43,22 +49,30 @@ impl Contender {
         matches!(self, Self::VmagentSnappy | Self::VmagentZstd)
     }
 
-    /// `None` for Writegate, which is not fetched but built.
+    /// `None` for what is not fetched but built.
     const fn peer(self) -> Option<Peer> {
         match self {
-            Self::Writegate => None,
+            Self::Writegate | Self::BareRelay => None,
             Self::VmagentSnappy | Self::VmagentZstd => Some(Peer::Vmagent1145),
             Self::PrometheusAgent => Some(Peer::Prometheus35),
         }
     }
 
     pub(crate) fn program(self) -> Result<Command> {
+        if self == Self::BareRelay {
+            let mut program = Command::new(std::env::current_exe()?);
+            program.arg("relay");
+            return Ok(program);
+        }
         let Some(peer) = self.peer() else { return Ok(Command::new(writegate()?)) };
         Ok(peer.find().with_context(|| format!("{} is not installed", self.name()))?.command())
     }
 
     /// The version; `None` where it is not installed.
     pub(crate) fn version(self) -> Result<Option<String>> {
+        if self == Self::BareRelay {
+            return Ok(Some("of this benchmark".to_owned()));
+        }
         let Some(peer) = self.peer() else {
             let output =
                 Command::new(writegate()?).arg("--version").output().context("ask writegate for its version")?;

@@ -45,6 +45,7 @@ impl Gateway {
                 vmagent(&mut program, case, directory, urls, &address)?
             }
             Contender::PrometheusAgent => prometheus(&mut program, case, directory, urls, &address)?,
+            Contender::BareRelay => relay(&mut program, directory, urls, &address),
         };
         let started = Instant::now();
         let mut process = Process::start(program, &directory.join("log"))?;
@@ -129,6 +130,12 @@ fn prometheus(program: &mut Command, case: &Case, directory: &Path, urls: &[Stri
     program.arg(format!("--storage.agent.path={}", directory.join("data").display()));
     program.arg(format!("--web.listen-address={address}"));
     Ok(format!("http://{address}/-/ready"))
+}
+
+fn relay(program: &mut Command, directory: &Path, urls: &[String], address: &str) -> String {
+    program.args(["--listen", address]).arg("--data").arg(directory.join("data"));
+    urls.iter().for_each(|url| drop(program.args(["--url", url])));
+    format!("http://{address}/")
 }
 
 /// The `remote_write` block, which Writegate and Prometheus share.

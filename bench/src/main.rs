@@ -9,6 +9,7 @@ mod figures;
 mod gateway;
 mod machine;
 mod plot;
+mod relay;
 mod report;
 mod results;
 mod run;
@@ -50,6 +51,9 @@ enum Command {
     },
     /// Writegate under a steady load for a long time; fails unless memory and lag stay what they are
     Soak(Soak),
+    /// The bare relay of one run, as a process of its own
+    #[command(hide = true)]
+    Relay(relay::Relay),
     /// The receivers of one run, as a process of their own: a line on standard input is answered with one
     #[command(hide = true)]
     Sinks {
@@ -113,6 +117,7 @@ fn main() -> ExitCode {
         Command::All(all) => runtime.block_on(unless_told_to_end(Box::pin(run_all(&all)))),
         Command::Render { out } => out.directory(false).and_then(|out| report::write(&Results::read(&out)?, &out)),
         Command::Soak(soak) => runtime.block_on(unless_told_to_end(Box::pin(run_soak(&soak)))),
+        Command::Relay(relay) => relay::run(&relay),
         Command::Sinks { behave } => runtime.block_on(sinks::serve(&behave)),
     });
     match result {

@@ -9,7 +9,7 @@ use crate::sizes::Sizes;
 pub(crate) const ABOUT: About = About {
     title: "Fan-out",
     text: "The same load to more and more endpoints, as fast as answers come, and to three at a fixed rate. Remote write \
-           1.0 in and out.",
+           1.0 in and out. The bare relay is the floor.",
     varies: "endpoints",
     columns: &[
         Figure::Cpu,
@@ -42,7 +42,8 @@ pub(crate) fn flat_out(endpoints: u32) -> String {
 pub(crate) const FLAT_OUT: &str = ", flat out";
 
 pub(crate) fn cases(sizes: &Sizes) -> Vec<Case> {
-    let everyone = [Contender::Writegate, Contender::VmagentSnappy, Contender::VmagentZstd, Contender::PrometheusAgent];
+    use Contender::{BareRelay, PrometheusAgent, VmagentSnappy, VmagentZstd, Writegate};
+    let everyone = [Writegate, VmagentSnappy, VmagentZstd, PrometheusAgent, BareRelay];
     let traffic = sizes.traffic();
     let case = |name: &str, endpoints: u32, contender, rate| {
         let case = Case::new(name, endpoints.into(), contender, TrafficSpec { rate, ..traffic.clone() });

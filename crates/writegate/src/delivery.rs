@@ -20,7 +20,6 @@ mod search;
 mod send;
 mod settle;
 mod task;
-mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -420,5 +419,5 @@ pub(crate) fn delivery_name(row: &Row) -> String {
 
 /// What was in flight when the delivery ended before lies within a window's length of what is settled.
 fn perhaps_sent(row: &Row) -> Position {
-    (row.cursor().settled_until() + window::MOST_RECORDS as u64).min(row.cursor().log().head())
+    (row.cursor().settled_until() + schedule::window::MOST_RECORDS as u64).min(row.cursor().log().head())
 }

@@ -17,7 +17,6 @@ mod explain;
 mod ingest;
 mod ledger;
 mod metadata;
-mod precedence;
 mod record;
 mod retention;
 mod tenant;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
 use remote_write::Counts;
+use schedule::order::LogOrder;
 use segment_log::{CursorError, Log, OpenLogError, Position, Start, Store};
 use tokio::sync::watch;
 pub(crate) use writegate_config::TenantName;
@@ -15,7 +16,6 @@ use writegate_config::{TenantPattern, Tenants as Settings};
 use crate::counters::CountsCounter;
 use crate::ingest::Reason;
 use crate::metadata::FamilyMetadata;
-use crate::precedence::Precedence;
 use crate::{record, retention};
 
 /// One tenant: its log and what was received for it.
@@ -33,7 +33,7 @@ pub(crate) struct Tenant {
     /// What accepted v1 requests said of metric families.
     pub(crate) metadata: FamilyMetadata,
     /// Which records of the log come before which.
-    pub(crate) precedence: Arc<Mutex<Precedence>>,
+    pub(crate) order: Arc<Mutex<LogOrder>>,
     accepted: CountsCounter,
     refused: [CountsCounter; Reason::ALL.len()],
     highest_timestamp_ms: AtomicI64,
@@ -53,7 +53,7 @@ impl Tenant {
             head,
             received: CountsCounter::default(),
             metadata: FamilyMetadata::default(),
-            precedence: Arc::default(),
+            order: Arc::default(),
             accepted: CountsCounter::default(),
             refused: Default::default(),
             highest_timestamp_ms: AtomicI64::new(i64::MIN),

@@ -6,20 +6,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use remote_write::{Counts, Protocol};
+use schedule::order::DeliveryOrder;
+use schedule::window::Window;
 use segment_log::Position;
 use tokio::task::JoinSet;
 
 use super::context::{Context, Work};
 use super::fault::Fault;
-use super::feed::Feed;
+use super::feed::{Feed, READ_RECORDS};
 use super::flight::Flight;
 use super::form::{BatchLimits, Held, INLINE_DECODED_BYTES};
 use super::limiter::Turn;
 use super::rules::Rules;
 use super::settle::HOLD;
-use super::window::Window;
 use crate::chain::Chain;
-use crate::precedence::User;
 use crate::record;
 
 /// Records that are read ahead of what may be sent hold no more than about this, decompressed.
@@ -40,7 +40,7 @@ pub(super) struct Delivery {
     context: Arc<Context>,
     feed: Feed,
     window: Window<Held>,
-    precedence: User,
+    order: DeliveryOrder,
     /// What waits in the window, decompressed.
     ahead_bytes: u64,
     /// Nothing can be started before something else happens.
@@ -58,9 +58,9 @@ impl Delivery {
         let context = Arc::new(context);
         let feed = Feed::new(Arc::clone(&context.tenant.log), Arc::clone(&context.row), context.until());
         let pace = Pace::new(&context.work);
-        let precedence = User::new(Arc::clone(&context.tenant.precedence));
+        let order = DeliveryOrder::new(Arc::clone(&context.tenant.order));
         let (window, flights) = (Window::new(), JoinSet::new());
-        Self { context, feed, window, precedence, ahead_bytes: 0, stalled: false, gathering: None, flights, pace }
+        Self { context, feed, window, order, ahead_bytes: 0, stalled: false, gathering: None, flights, pace }
     }
 
     /// Delivers until told to stop, or until the end of a replay. Requests in flight are finished first.
@@ -154,7 +154,7 @@ impl Delivery {
     }
 
     fn may_read(&self) -> bool {
-        self.feed.has_more() && self.window.has_room(self.feed.next()) && self.ahead_bytes < AHEAD_DECODED_BYTES
+        self.feed.has_more() && self.window.has_room(self.feed.next() + READ_RECORDS as u64) && self.ahead_bytes < AHEAD_DECODED_BYTES
     }
 
     /// Starts a batch of what may be sent now, if there is anything.
@@ -205,8 +205,8 @@ impl Delivery {
             self.ahead_bytes += u64::from(held.1.decoded_bytes);
             let (position, open) = (held.0.position, self.window.open());
             let predecessors = match edited.next() {
-                Some(footprint) => self.precedence.edited(position, footprint.iter().copied(), open),
-                None => self.precedence.as_it_came(position, record::footprint(&held.0.meta), open),
+                Some(footprint) => self.order.edited(position, footprint.iter().copied(), open),
+                None => self.order.as_it_came(position, record::footprint(&held.0.meta), open),
             };
             self.window.admit(position, held, &predecessors);
         }
@@ -246,7 +246,7 @@ impl Delivery {
     async fn start_over(&mut self) {
         while self.flights.join_next().await.is_some() {}
         self.window = Window::new();
-        self.precedence.rest();
+        self.order.rest();
         self.ahead_bytes = 0;
         self.feed.rewind(self.context.row.low());
         self.pace.not_before(Instant::now() + HOLD.0);
@@ -270,7 +270,7 @@ impl Delivery {
 
     fn rest_if_empty(&mut self) {
         if self.window.is_empty() {
-            self.precedence.rest();
+            self.order.rest();
         }
     }
 }

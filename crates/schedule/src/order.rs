@@ -9,7 +9,8 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use index::Index;
-use segment_log::Position;
+
+use crate::Position;
 
 /// So many records back predecessors are told apart.
 const HORIZON: u64 = 1024;
@@ -20,9 +21,9 @@ const LOOK_AHEAD: usize = 16;
 
 /// The earlier records that a record waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Predecessors {
+pub struct Predecessors {
     /// What is before this may share series with it or not: nobody knows.
-    pub(crate) known_from: Position,
+    pub known_from: Position,
     /// From `known_from` on: the last one of each of its series.
     near: Distances,
     position: Position,
@@ -30,7 +31,7 @@ pub(crate) struct Predecessors {
 
 impl Predecessors {
     /// The known ones, from the nearest to the farthest.
-    pub(crate) fn records(&self) -> impl Iterator<Item = Position> + '_ {
+    pub fn records(&self) -> impl Iterator<Item = Position> + '_ {
         self.near.iter().map(|distance| self.position - distance)
     }
 }
@@ -74,9 +75,9 @@ struct Search {
     recent: VecDeque<Predecessors>,
 }
 
-/// What the deliveries of one log have found together.
+/// What the deliveries of one log have found together; nothing while none of them has anything open.
 #[derive(Debug, Default)]
-pub(crate) struct Precedence {
+pub struct LogOrder {
     search: Search,
     /// Who looks, and from where on what it has read is not settled.
     users: Vec<(UserId, Position)>,
@@ -85,7 +86,7 @@ pub(crate) struct Precedence {
 
 type UserId = u64;
 
-impl Precedence {
+impl LogOrder {
     /// `None`: that is too long ago. `low`: from there on the user has records that are not settled.
     fn find<F>(&mut self, id: UserId, low: Position, position: Position, footprint: F) -> Option<Predecessors>
     where
@@ -117,14 +118,15 @@ impl Precedence {
 
 /// One delivery's way to ask about records: in their order, leaving out what is settled and what is under way already.
 #[derive(Debug)]
-pub(crate) struct User {
-    shared: Arc<Mutex<Precedence>>,
+pub struct DeliveryOrder {
+    shared: Arc<Mutex<LogOrder>>,
     id: UserId,
     own: Option<Search>,
 }
 
-impl User {
-    pub(crate) fn new(shared: Arc<Mutex<Precedence>>) -> Self {
+impl DeliveryOrder {
+    /// Of a delivery from the log to which the shared part belongs.
+    pub fn new(shared: Arc<Mutex<LogOrder>>) -> Self {
         let mut locked = lock(&shared);
         locked.last_user += 1;
         let id = locked.last_user;
@@ -134,7 +136,7 @@ impl User {
 
     /// The predecessors of a record that goes as it came. `footprint`: the distinct hashes of its series, sorted. `open`: where
     /// the delivery has records that it has read and not settled, if it has any.
-    pub(crate) fn as_it_came<F>(
+    pub fn as_it_came<F>(
         &mut self,
         position: Position,
         footprint: F,
@@ -156,7 +158,7 @@ impl User {
     }
 
     /// The predecessors of a record of which rules made other series, to which `footprint` belongs.
-    pub(crate) fn edited<F>(&mut self, position: Position, footprint: F, open: Option<Range<Position>>) -> Predecessors
+    pub fn edited<F>(&mut self, position: Position, footprint: F, open: Option<Range<Position>>) -> Predecessors
     where
         F: ExactSizeIterator<Item = u32>,
     {
@@ -173,19 +175,19 @@ impl User {
     }
 
     /// Nothing that was read is still open, or it will be asked about again: lets go of the memory.
-    pub(crate) fn rest(&mut self) {
+    pub fn rest(&mut self) {
         self.own = None;
         lock(&self.shared).leave(self.id);
     }
 }
 
-impl Drop for User {
+impl Drop for DeliveryOrder {
     fn drop(&mut self) {
         self.rest();
     }
 }
 
-fn lock(shared: &Mutex<Precedence>) -> MutexGuard<'_, Precedence> {
+fn lock(shared: &Mutex<LogOrder>) -> MutexGuard<'_, LogOrder> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -288,9 +290,9 @@ mod tests {
 
     #[test]
     fn who_reads_on_alone_makes_what_was_left_out_unknown() {
-        let shared = Arc::<Mutex<Precedence>>::default();
-        let (mut one, mut other) = (User::new(Arc::clone(&shared)), User::new(Arc::clone(&shared)));
-        let ask = |user: &mut User, position, open| {
+        let shared = Arc::<Mutex<LogOrder>>::default();
+        let (mut one, mut other) = (DeliveryOrder::new(Arc::clone(&shared)), DeliveryOrder::new(Arc::clone(&shared)));
+        let ask = |user: &mut DeliveryOrder, position, open| {
             let found = user.as_it_came(position, [7].into_iter(), open);
             (found.known_from, found.records().collect::<Vec<_>>())
         };

@@ -5,17 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use segment_log::Position;
+use crate::order::Predecessors;
+use crate::Position;
 
-use super::feed::READ_RECORDS;
-use crate::precedence::Predecessors;
-
-/// Positions from the first record to the last are fewer.
-pub(super) const MOST_RECORDS: usize = 1024;
+/// From the first record to the last there are no more positions.
+pub const MOST_RECORDS: usize = 1024;
 
 /// The records that were read and are not settled.
 #[derive(Debug)]
-pub(super) struct Window<T> {
+pub struct Window<T> {
     records: BTreeMap<Position, Entry<T>>,
     /// Those that wait for none and are not under way.
     free: BTreeSet<Position>,
@@ -31,43 +29,51 @@ struct Entry<T> {
     item: Option<T>,
 }
 
+impl<T> Default for Window<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T> Window<T> {
-    pub(super) const fn new() -> Self {
+    /// An empty one.
+    pub const fn new() -> Self {
         Self { records: BTreeMap::new(), free: BTreeSet::new() }
     }
 
     /// From the first record to behind the last, if there is one.
-    pub(super) fn open(&self) -> Option<Range<Position>> {
+    pub fn open(&self) -> Option<Range<Position>> {
         let ((first, _), (last, _)) = (self.records.first_key_value()?, self.records.last_key_value()?);
         Some(*first..*last + 1)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether there is no record.
+    pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// Whether what is read at once, from `next` on, may be admitted.
-    pub(super) fn has_room(&self, next: Position) -> bool {
-        let first = self.records.first_key_value().map_or(next, |(first, _)| *first);
-        next.saturating_sub(first) <= (MOST_RECORDS - READ_RECORDS) as u64
+    /// Whether records up to before `end` may be admitted.
+    pub fn has_room(&self, end: Position) -> bool {
+        self.records.first_key_value().is_none_or(|(first, _)| end.saturating_sub(*first) <= MOST_RECORDS as u64)
     }
 
     /// Whether a record waits for none and is not under way.
-    pub(super) fn has_free(&self) -> bool {
+    pub fn has_free(&self) -> bool {
         !self.free.is_empty()
     }
 
-    pub(super) fn is_under_way(&self, position: Position) -> bool {
+    /// Whether a record was taken and is not settled.
+    pub fn is_under_way(&self, position: Position) -> bool {
         self.records.get(&position).is_some_and(|entry| entry.item.is_none())
     }
 
     /// What waits for none and is not under way.
-    pub(super) fn free(&self) -> impl Iterator<Item = &T> {
+    pub fn free(&self) -> impl Iterator<Item = &T> {
         self.free.iter().filter_map(|position| self.records.get(position)?.item.as_ref())
     }
 
     /// Adds the next record of the log.
-    pub(super) fn admit(&mut self, position: Position, item: T, predecessors: &Predecessors) {
+    pub fn admit(&mut self, position: Position, item: T, predecessors: &Predecessors) {
         let mut waits_for = 0;
         let mut wait_for = |earlier: &mut Entry<T>| {
             earlier.awaited_by.push(position);
@@ -86,7 +92,7 @@ impl<T> Window<T> {
 
     /// Takes free records in order as long as `fits` says so; they are under way then. `fits` is asked about each free record
     /// in turn, and the first that does not fit ends it.
-    pub(super) fn take_free(&mut self, mut fits: impl FnMut(&T) -> bool) -> Vec<(Position, T)> {
+    pub fn take_free(&mut self, mut fits: impl FnMut(&T) -> bool) -> Vec<(Position, T)> {
         let mut taken = Vec::new();
         while let Some(position) = self.free.first().copied() {
             let Some(entry) = self.records.get_mut(&position) else { break };
@@ -98,7 +104,7 @@ impl<T> Window<T> {
     }
 
     /// The records at these positions are settled: who waited for them is free.
-    pub(super) fn settle(&mut self, positions: impl IntoIterator<Item = Position>) {
+    pub fn settle(&mut self, positions: impl IntoIterator<Item = Position>) {
         for position in positions {
             let Some(settled) = self.records.remove(&position) else { continue };
             for waiting in settled.awaited_by {
@@ -113,7 +119,7 @@ impl<T> Window<T> {
 
     /// Forgets the records that are not under way: they are admitted again when there is time for them. Gives the position
     /// of the first.
-    pub(super) fn forget_waiting(&mut self) -> Option<Position> {
+    pub fn forget_waiting(&mut self) -> Option<Position> {
         let first = self.records.iter().find(|(_, entry)| entry.item.is_some()).map(|(position, _)| *position);
         self.records.retain(|_, entry| {
             // Those under way share no series with each other: none of them waits.
@@ -131,21 +137,21 @@ mod tests {
     use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
     use super::*;
-    use crate::precedence::User;
+    use crate::order::DeliveryOrder;
 
     struct Delivery {
         window: Window<()>,
-        precedence: User,
+        order: DeliveryOrder,
     }
 
     impl Delivery {
         fn new() -> Self {
-            Self { window: Window::new(), precedence: User::new(std::sync::Arc::default()) }
+            Self { window: Window::new(), order: DeliveryOrder::new(std::sync::Arc::default()) }
         }
 
         fn admit(&mut self, position: Position, footprint: &[u32]) {
             let open = self.window.open();
-            let predecessors = self.precedence.as_it_came(position, footprint.iter().copied(), open);
+            let predecessors = self.order.as_it_came(position, footprint.iter().copied(), open);
             self.window.admit(position, (), &predecessors);
         }
 
@@ -201,7 +207,7 @@ mod tests {
         let mut delivery = Delivery::new();
         assert!(delivery.window.has_room(1_000_000));
         delivery.admit(5, &[]);
-        let most = (MOST_RECORDS - READ_RECORDS) as Position;
+        let most = MOST_RECORDS as Position;
         assert!(delivery.window.has_room(5 + most) && !delivery.window.has_room(6 + most));
         delivery.window.settle([5]);
         assert!(delivery.window.has_room(6 + most));
@@ -266,7 +272,7 @@ mod tests {
         ) {
             let shared = std::sync::Arc::default();
             let mut deliveries: Vec<Observed> = before.iter().map(|before| {
-                let delivery = Delivery { window: Window::new(), precedence: User::new(std::sync::Arc::clone(&shared)) };
+                let delivery = Delivery { window: Window::new(), order: DeliveryOrder::new(std::sync::Arc::clone(&shared)) };
                 let mut observed =
                     Observed { delivery, next: log.len(), settled: BTreeSet::new(), under_way: BTreeSet::new(), is_plain: true };
                 // What an earlier process has settled: nothing before what it waited for.
@@ -292,12 +298,12 @@ mod tests {
                             continue;
                         }
                         let (position, footprint) = (record as Position, log[record].iter().copied().collect::<Vec<_>>());
-                        let Delivery { window, precedence } = &mut observed.delivery;
+                        let Delivery { window, order } = &mut observed.delivery;
                         let footprint = footprint.iter().copied();
                         let predecessors = if is_edited[which] {
-                            precedence.edited(position, footprint, window.open())
+                            order.edited(position, footprint, window.open())
                         } else {
-                            precedence.as_it_came(position, footprint, window.open())
+                            order.as_it_came(position, footprint, window.open())
                         };
                         window.admit(position, (), &predecessors);
                     },
@@ -331,7 +337,7 @@ mod tests {
                         observed.is_plain = false;
                     },
                     Step::Rest(_) => {
-                        observed.delivery.precedence.rest();
+                        observed.delivery.order.rest();
                         observed.is_plain = false;
                     }
                 }
