@@ -134,7 +134,7 @@ fn prometheus(program: &mut Command, case: &Case, directory: &Path, urls: &[Stri
 
 fn relay(program: &mut Command, directory: &Path, urls: &[String], address: &str) -> String {
     program.args(["--listen", address]).arg("--data").arg(directory.join("data"));
-    urls.iter().for_each(|url| drop(program.args(["--url", url])));
+    program.args(urls.iter().flat_map(|url| ["--url", url]));
     format!("http://{address}/")
 }
 

@@ -136,12 +136,7 @@ impl DeliveryOrder {
 
     /// The predecessors of a record that goes as it came. `footprint`: the distinct hashes of its series, sorted. `open`: where
     /// the delivery has records that it has read and not settled, if it has any.
-    pub fn as_it_came<F>(
-        &mut self,
-        position: Position,
-        footprint: F,
-        open: Option<Range<Position>>,
-    ) -> Predecessors
+    pub fn as_it_came<F>(&mut self, position: Position, footprint: F, open: Option<Range<Position>>) -> Predecessors
     where
         F: ExactSizeIterator<Item = u32> + Clone,
     {

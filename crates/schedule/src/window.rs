@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use crate::order::Predecessors;
 use crate::Position;
+use crate::order::Predecessors;
 
 /// From the first record to the last there are no more positions.
 pub const MOST_RECORDS: usize = 1024;

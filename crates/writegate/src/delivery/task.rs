@@ -154,7 +154,9 @@ impl Delivery {
     }
 
     fn may_read(&self) -> bool {
-        self.feed.has_more() && self.window.has_room(self.feed.next() + READ_RECORDS as u64) && self.ahead_bytes < AHEAD_DECODED_BYTES
+        self.feed.has_more()
+            && self.window.has_room(self.feed.next() + READ_RECORDS as u64)
+            && self.ahead_bytes < AHEAD_DECODED_BYTES
     }
 
     /// Starts a batch of what may be sent now, if there is anything.
