@@ -44,7 +44,8 @@ fn markdown(results: &Results, pictures: &BTreeMap<Section, Vec<(String, String)
     who(&mut text, results)?;
     writeln!(text, "\n## Goals\n")?;
     text += "What Writegate is built to reach, and what the last runs gave. *vmagent* is vmagent with snappy out unless \
-             said otherwise.\n\n";
+             said otherwise. The *bare relay* is what a gateway with this promise cannot leave out, on the same machine in \
+             the same run; [limits](limits.md) says what forbids the goals that do not hold.\n\n";
     text += &goals::table(results)?;
     for section in Section::value_variants() {
         let of_it = results.sections.get(section);
