@@ -93,10 +93,9 @@ impl Goal {
 
 /// All of them as a Markdown table.
 pub(super) fn table(results: &Results) -> Result<String> {
-    let mut text =
-        String::from(
-            "| what | goal | Writegate | vmagent or other | bare relay | |\n| --- | ---: | ---: | ---: | ---: | --- |\n",
-        );
+    let mut text = String::from(
+        "| what | goal | Writegate | vmagent or other | bare relay | |\n| --- | ---: | ---: | ---: | ---: | --- |\n",
+    );
     for goal in goals() {
         let reached = goal.reached(results);
         let own = reached.map_or_else(|| "not run".to_owned(), |reached| goal.text(reached.value));
@@ -259,7 +258,9 @@ mod tests {
     #[test]
     fn a_goal_holds_or_not_by_what_was_measured() {
         let (own, peer) = (Contender::Writegate, Contender::VmagentSnappy);
-        for (cpu, verdict) in [(0.25, "| 0.250 | 2.500 |  | holds |"), (0.251, "| 0.251 | 2.500 |  | **does not hold** |")] {
+        for (cpu, verdict) in
+            [(0.25, "| 0.250 | 2.500 |  | holds |"), (0.251, "| 0.251 | 2.500 |  | **does not hold** |")]
+        {
             let rows = section(&[
                 ("3, flat out", 3.0, own, &[(Figure::Cpu, cpu)]),
                 ("3, flat out", 3.0, peer, &[(Figure::Cpu, 2.5)]),
