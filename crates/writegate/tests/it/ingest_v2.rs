@@ -60,7 +60,7 @@ fn w13_a_request_of_more_than_10_000_points_is_cut_once_and_answered_and_refused
         for protocol in [Protocol::V1, Protocol::V2] {
             let sink = receiver().await;
             let gateway = Setup::new().endpoint_with("a", &sink, "from: earliest").start().await;
-            // Series of 20 samples: the cuts are between series, and two are of the same one.
+            // Series of 21 samples: the cuts are between series, and two are of the same one.
             let names: Vec<String> = (0..1_200).map(|series| format!("metric_{}", series % 1_199)).collect();
             let of_name = |(number, name): (i64, &'static str)| {
                 (0..20).fold(sample_of(name, number * 100), |series, step| series.sample(2.0, number * 100 + 1 + step))
