@@ -14,8 +14,10 @@ use crate::Position;
 
 /// So many records back predecessors are told apart.
 const HORIZON: u64 = 1024;
-/// Series known at once: 4 MiB.
-const MOST_SERIES: usize = 256 * 1024;
+/// At least so many records back, so that a delivery with little open does not have to wait for what it does not know.
+const LEAST_SPAN: u64 = 32;
+/// Series known at once: a table of 2 MiB, and room for a few footprints more.
+const MOST_SERIES: usize = 120_000;
 /// How many places of the index are asked of memory at once.
 const LOOK_AHEAD: usize = 16;
 
@@ -79,8 +81,9 @@ struct Search {
 #[derive(Debug, Default)]
 pub struct LogOrder {
     search: Search,
-    /// Who looks, and from where on what it has read is not settled.
-    users: Vec<(UserId, Position)>,
+    /// Who looks, and how far back what it has read was not settled when it looked last. Not from where on: a delivery that is
+    /// behind the others would have them know all that lies between.
+    users: Vec<(UserId, u64)>,
     last_user: UserId,
 }
 
@@ -93,9 +96,10 @@ impl LogOrder {
         F: ExactSizeIterator<Item = u32>,
     {
         let known = if position < self.search.next { Some(self.search.recall(position)?) } else { None };
+        let span = position - low;
         match self.users.iter_mut().find(|(user, _)| *user == id) {
-            Some(user) => user.1 = low,
-            None => self.users.push((id, low)),
+            Some(user) => user.1 = span,
+            None => self.users.push((id, span)),
         }
         if known.is_some() {
             return known;
@@ -104,7 +108,9 @@ impl LogOrder {
             // What was left out may matter to others.
             self.search.begin(position);
         }
-        let low = self.users.iter().map(|(_, low)| *low).min().unwrap_or(position);
+        let widest = self.users.iter().map(|(_, span)| *span).max().unwrap_or_default();
+        // Twice: the others may have more open when they come here.
+        let low = position.saturating_sub(LEAST_SPAN.max(2 * widest));
         Some(self.search.add(position, low, footprint))
     }
 
@@ -281,6 +287,24 @@ mod tests {
             assert!(known_from <= u64::from(position).saturating_sub(far), "{known_from} at {position}");
             assert!(search.last.slots() <= MOST_SERIES * 8);
         }
+    }
+
+    #[test]
+    fn one_that_is_behind_makes_nobody_look_farther_back() {
+        let shared = Arc::<Mutex<LogOrder>>::default();
+        let (mut ahead, mut behind) =
+            (DeliveryOrder::new(Arc::clone(&shared)), DeliveryOrder::new(Arc::clone(&shared)));
+        let mut known_from = 0;
+        for position in 0..500 {
+            let footprint = [position as u32];
+            known_from = ahead
+                .as_it_came(position, footprint.into_iter(), Some(position.saturating_sub(4)..position))
+                .known_from;
+            if let Some(late) = position.checked_sub(400) {
+                behind.as_it_came(late, [late as u32].into_iter(), Some(late.saturating_sub(4)..late));
+            }
+        }
+        assert_eq!(known_from, 499 - LEAST_SPAN);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::demo;
+use crate::{allocator, demo};
 
 /// The gateway for Prometheus remote write: receive once, keep safely, deliver everywhere.
 #[derive(Debug, Parser)]
@@ -111,6 +111,11 @@ pub fn run() -> ExitCode {
     };
     if let Err(error) = start_logging(&cli.logging) {
         return fail(&error, 2);
+    }
+    if matches!(cli.command, Command::Serve { .. } | Command::Demo { .. })
+        && let Some(error) = allocator::share_one_arena()
+    {
+        tracing::debug!(%error, "the program could not start itself again; it may hold more memory than it needs");
     }
     let result = match cli.command {
         Command::Serve { config, data } => serve::run(config, data),

@@ -3,6 +3,7 @@
 //! A library only so that tests can run a whole gateway in their own process; the program is `main.rs`.
 
 mod admin;
+mod allocator;
 mod app;
 mod basic_auth;
 mod buffer;

@@ -39,12 +39,17 @@ impl Index {
 
     /// Makes room for a footprint, and forgets what is not of `records`.
     pub(super) fn make_room(&mut self, footprint: usize, records: Range<u64>) {
-        let needed = self.count(records.clone()) + footprint;
-        let mut slots = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
-        slots.clear();
-        slots.resize((needed * 2 + footprint * 6).next_power_of_two(), FREE);
-        let old = std::mem::replace(self, Self { slots, used: 0 });
-        old.slots.iter().filter(|slot| is_of(**slot, &records)).for_each(|slot| self.put(*slot));
+        let kept: Vec<u64> = self.slots.iter().copied().filter(|slot| is_of(*slot, &records)).collect();
+        let size = ((kept.len() + footprint) * 2 + footprint * 6).next_power_of_two();
+        if self.slots.len() != size {
+            // The old one first: both at once would be the most memory that is ever taken.
+            *self = Self::default();
+            self.slots = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
+        }
+        self.slots.clear();
+        self.slots.resize(size, FREE);
+        self.used = 0;
+        kept.into_iter().for_each(|slot| self.put(slot));
     }
 
     fn put(&mut self, new: u64) {

@@ -11,7 +11,7 @@ use crate::ledger::Row;
 use crate::record::{Meta, UnknownMeta};
 
 /// Read from the log at once: enough for a batch, little enough to hold for many tenants.
-const READ_BYTES: usize = 1024 * 1024;
+const READ_BYTES: usize = 512 * 1024;
 pub(super) const READ_RECORDS: usize = 256;
 
 /// Why a delivery cannot go on.

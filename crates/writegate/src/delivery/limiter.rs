@@ -17,7 +17,7 @@ const START: f64 = 32.0;
 /// The most requests in flight at one endpoint.
 pub(super) const MOST: usize = 64;
 /// Compressed bytes in flight at one endpoint; beyond, one request at a time.
-const MOST_BYTES: usize = 4 << 20;
+const MOST_BYTES: usize = 3 << 20;
 /// Of so many turns, one is a background one's, if one waits.
 const BACKGROUND_SHARE: u32 = 8;
 

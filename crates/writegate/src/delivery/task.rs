@@ -23,7 +23,7 @@ use crate::chain::Chain;
 use crate::record;
 
 /// Records that are read ahead of what may be sent hold no more than about this, decompressed.
-const AHEAD_DECODED_BYTES: u64 = 8 << 20;
+const AHEAD_DECODED_BYTES: u64 = 4 << 20;
 
 /// While requests are in flight, what comes is gathered for so long, unless it fills a request before: a few records in one
 /// request cost hardly more than one.
@@ -160,7 +160,7 @@ impl Delivery {
     }
 
     /// Starts a batch of what may be sent now, if there is anything.
-    async fn start(&mut self, turn: Turn) -> Result<(), Fault> {
+    async fn start(&mut self, mut turn: Turn) -> Result<(), Fault> {
         while self.may_read() && self.free_points() < self.limits().samples {
             self.read().await?;
         }
@@ -173,6 +173,8 @@ impl Delivery {
             return Ok(());
         }
         self.ahead_bytes -= batch.decoded_bytes;
+        // Before the next turn is given.
+        turn.carries(records.iter().map(|(record, _)| record.body.len()).sum());
         self.pace.spend(batch.counts.samples + batch.counts.histograms);
         let flight = Flight::new(Arc::clone(&self.context), &records);
         self.flights.spawn(flight.fly(records, turn));
