@@ -14,7 +14,7 @@ use crate::log::{Log, Pending, Prepared, State, lock};
 use crate::record::{AppendError, Completion, Entry, Record};
 use crate::retention;
 use crate::segment::{Segment, SegmentFile};
-use crate::shared::{Job, Shared};
+use crate::shared::{Job, Queue, Shared};
 use crate::storage::{Access, At, IoFailure, StorageFile, write_all};
 use crate::{Counts, Position, counts};
 
@@ -30,16 +30,20 @@ const SLOW_MS: i64 = 600_000;
 pub(crate) fn run(shared: &Shared, writer: usize) {
     let queue = &shared.writers[writer];
     while let Some(ready) = queue.wait() {
-        let mut ready: Vec<Arc<Log>> = ready.into();
-        while !ready.is_empty() {
-            // All logs write before the first one syncs, so that the disk has them all to work on.
-            let staged: Vec<_> = ready.iter().filter_map(stage).collect();
-            for staged in staged {
-                staged.finish();
-            }
-            ready.retain(has_more);
-            ready.extend(queue.drain());
+        commit_all(queue, ready.into());
+    }
+}
+
+/// Commits until these logs, and those that come to the queue meanwhile, have nothing more.
+pub(crate) fn commit_all(queue: &Queue<Arc<Log>>, mut ready: Vec<Arc<Log>>) {
+    while !ready.is_empty() {
+        // All logs write before the first one syncs, so that the disk has them all to work on.
+        let staged: Vec<_> = ready.iter().filter_map(stage).collect();
+        for staged in staged {
+            staged.finish();
         }
+        ready.retain(has_more);
+        ready.extend(queue.drain());
     }
 }
 

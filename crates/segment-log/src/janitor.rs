@@ -1,6 +1,7 @@
 //! The thread beside the writers: writes segments ahead, and looks at the bounds of all logs when one rolls, so that no append
 //! waits for either.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -13,20 +14,25 @@ use crate::storage::{Access, At, IoFailure, StorageFile, write_zeros};
 /// The janitor thread's life. `logs` lists all logs there are.
 pub(crate) fn run(shared: &Shared, logs: &dyn Fn() -> Vec<Arc<Log>>) {
     while let Some(jobs) = shared.janitor.wait() {
-        let mut bounds = false;
-        for job in jobs {
-            match job {
-                Job::Prepare(log, size) => prepare(&log, size),
-                Job::Bounds => bounds = true,
-            }
+        work(shared, jobs, logs);
+    }
+}
+
+/// Does these jobs.
+pub(crate) fn work(shared: &Shared, jobs: VecDeque<Job>, logs: &dyn Fn() -> Vec<Arc<Log>>) {
+    let mut bounds = false;
+    for job in jobs {
+        match job {
+            Job::Prepare(log, size) => prepare(&log, size),
+            Job::Bounds => bounds = true,
         }
-        if bounds {
-            let logs = logs();
-            if let Err(failure) = retention::enforce_total(shared, &logs)
-                && let Some(log) = logs.first()
-            {
-                shared.report_error(log, failure);
-            }
+    }
+    if bounds {
+        let logs = logs();
+        if let Err(failure) = retention::enforce_total(shared, &logs)
+            && let Some(log) = logs.first()
+        {
+            shared.report_error(log, failure);
         }
     }
 }

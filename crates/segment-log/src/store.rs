@@ -31,7 +31,8 @@ const LOGS_DIR: &str = "tenants";
 pub struct StoreOptions {
     /// The data directory; created when absent.
     pub root: PathBuf,
-    /// Threads that write and sync; each log has one of them.
+    /// Threads that write and sync; each log has one of them. With none there is no other thread either, and somebody must
+    /// call [`Store::work`].
     pub writers: usize,
     /// Bytes of the newest records, over all logs, that stay in memory for readers.
     pub tail_bytes: usize,
@@ -96,6 +97,9 @@ pub enum OpenLogError {
     /// The store is closing.
     #[error("create a log while the store is closing")]
     Closing,
+    /// It is there and could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
     /// The storage failed.
     #[error(transparent)]
     Io(#[from] IoFailure),
@@ -106,6 +110,8 @@ pub enum OpenLogError {
 pub struct Store {
     shared: Arc<Shared>,
     logs: Arc<Mutex<BTreeMap<String, Arc<Log>>>>,
+    /// Logs without a record for whose cursors a full disk had no room when the store was opened, and their directories.
+    unopened: Mutex<BTreeMap<String, PathBuf>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     closing: AtomicBool,
     /// Held as long as anything may be written.
@@ -131,7 +137,6 @@ impl Store {
         let lock_path = options.root.join(LOCK_FILE);
         let held = storage.lock(&lock_path).at("lock", &lock_path)?;
         let held = held.ok_or_else(|| OpenError::Locked(options.root.clone()))?;
-        let writers = options.writers.max(1);
         let shared = Arc::new(Shared {
             storage,
             root: options.root,
@@ -142,14 +147,14 @@ impl Store {
             bytes: AtomicU64::new(0),
             full: AtomicBool::new(false),
             bounds: Mutex::new(()),
-            writers: (0..writers).map(|_| Queue::new()).collect(),
+            writers: (0..options.writers.max(1)).map(|_| Queue::new()).collect(),
             janitor: Queue::new(),
             tail: Tail::new(options.tail_bytes),
             stats: Mutex::new(CommitStats::default()),
             report: Mutex::new(TickReport::default()),
         });
         let mut report = RecoveryReport::default();
-        let mut logs = BTreeMap::new();
+        let (mut logs, mut unopened) = (BTreeMap::new(), BTreeMap::new());
         for entry in shared.storage.list(&tenants).at("list", &tenants)? {
             let dir = tenants.join(&entry.name);
             let Some(name) = name_of(shared.storage.as_ref(), &dir, &entry.name).filter(|_| entry.is_dir) else {
@@ -157,10 +162,11 @@ impl Store {
                 continue;
             };
             let recovered = match recover(&shared.storage, &dir, &name) {
-                // Its birth ended half-way for want of space, and there is none still: it holds nothing, and must not
-                // keep the others from being opened. Its next append finishes the birth.
+                // Its birth ended half-way for want of space, or all its records are gone, and there is no space still: it
+                // must not keep the others from being opened. Whoever asks for it next opens it.
                 Err(OpenError::Io(failure)) if failure.is_no_space() && is_unused(shared.storage.as_ref(), &dir) => {
-                    report.unreadable.push(dir);
+                    report.unreadable.push(dir.clone());
+                    unopened.insert(name, dir);
                     continue;
                 }
                 recovered => recovered?,
@@ -176,9 +182,10 @@ impl Store {
             entry.head = logs.get(&entry.name).map_or(entry.head, |log| log.head());
         }
         let logs = Arc::new(Mutex::new(logs));
-        let threads = start_threads(&shared, &logs).at("start threads for", &shared.root)?;
-        let (threads, lock) = (Mutex::new(threads), Mutex::new(Some(held)));
-        Ok((Self { shared, logs, threads, closing: AtomicBool::new(false), lock }, report))
+        let threads = if options.writers == 0 { Ok(Vec::new()) } else { start_threads(&shared, &logs) };
+        let threads = threads.at("start threads for", &shared.root)?;
+        let (threads, lock, unopened) = (Mutex::new(threads), Mutex::new(Some(held)), Mutex::new(unopened));
+        Ok((Self { shared, logs, unopened, threads, closing: AtomicBool::new(false), lock }, report))
     }
 
     /// The log of that name; created when absent, durably.
@@ -196,7 +203,15 @@ impl Store {
         if self.closing.load(Ordering::Relaxed) {
             return Err(OpenLogError::Closing);
         }
-        let log = create(&self.shared, name, logs.len())?;
+        let mut unopened = lock(&self.unopened);
+        let log = match unopened.get(name) {
+            Some(dir) => {
+                let recovered = recover(&self.shared.storage, dir, name)?;
+                adopt(&self.shared, logs.len(), name.to_owned(), dir.clone(), recovered)
+            }
+            None => create(&self.shared, name, logs.len())?,
+        };
+        unopened.remove(name);
         logs.insert(name.to_owned(), Arc::clone(&log));
         Ok(log)
     }
@@ -234,6 +249,21 @@ impl Store {
         std::mem::take(&mut lock(&self.shared.report))
     }
 
+    /// Does at once what waits for the threads: commits what was appended, writes segments ahead. For a store without
+    /// threads. Returns whether there was anything.
+    pub fn work(&self) -> bool {
+        let mut worked = false;
+        for queue in &self.shared.writers {
+            let ready = queue.drain();
+            worked |= !ready.is_empty();
+            commit::commit_all(queue, ready.into());
+        }
+        let jobs = self.shared.janitor.drain();
+        worked |= !jobs.is_empty();
+        janitor::work(&self.shared, jobs, &|| self.logs());
+        worked
+    }
+
     /// Bytes of all segment files, those written ahead included.
     pub fn disk_bytes(&self) -> u64 {
         self.shared.bytes.load(Ordering::Relaxed)
@@ -256,6 +286,7 @@ impl Store {
             lock(&log.state).closed = true;
         }
         self.join();
+        while self.work() {}
         let mut result = Ok(());
         for log in &logs {
             retention::drop_prepared(log);

@@ -1,9 +1,10 @@
 //! One failing system call at a time: nothing is acknowledged that is not durable, and the log recovers by itself.
 
 use std::io::ErrorKind;
+use std::path::Path;
 
 use segment_log::testing::Operation;
-use segment_log::{AppendError, Start, StoreOptions};
+use segment_log::{AppendError, RetentionLimits, Start, StoreOptions};
 
 use crate::rig::{Rig, append, assert_balanced, entry, options, positions, read_from, send, settle, times, try_append};
 
@@ -188,4 +189,33 @@ fn a_full_disk_without_a_reserve_lets_the_oldest_go_instead_of_refusing_for_ever
     assert!(cursor.expired()[0] > 0);
     let balance = cursor.balance();
     assert_eq!(balance.accepted[0], balance.settled[0] + balance.expired[0] + balance.pending[0]);
+}
+
+#[test]
+fn a_log_whose_records_are_all_gone_keeps_its_position_and_books_over_a_start_on_a_full_disk() {
+    let mut rig = Rig::new(options());
+    let cursor = rig.log().cursor("c", Start::Oldest).unwrap();
+    for number in 0..5 {
+        append(&rig.log(), number, vec![1; 300]);
+    }
+    (0..5).for_each(|position| assert!(settle(&cursor, position)));
+    rig.store().set_limits(RetentionLimits { retain_ms: 100_000, ..rig.options.limits.clone() });
+    [5_000, 70_000, 200_000, 200_001].into_iter().for_each(|now| drop(rig.store().tick(now)));
+    assert_eq!(rig.segments(), [] as [std::path::PathBuf; 0]);
+    let head = rig.log().head();
+    assert_eq!((head, cursor.balance().settled), (5, times(5)));
+    drop(cursor);
+
+    rig.store = None;
+    // The first is of the data directory, the second of the log's, and then whoever asks for it fails once more.
+    rig.storage.fail(Operation::SyncDir, 1, ErrorKind::StorageFull);
+    rig.storage.fail(Operation::SyncDir, 1, ErrorKind::StorageFull);
+    let report = rig.open();
+    assert_eq!(report.unreadable, [Path::new("/data/tenants/a")], "{report:?}");
+    assert!(rig.store().log("a").is_err(), "there is no room still");
+    let log = rig.log();
+    assert_eq!(log.head(), head);
+    let cursor = log.find_cursor("c").unwrap();
+    assert_eq!((cursor.balance().settled, cursor.balance().accepted), (times(5), times(5)));
+    assert_eq!(append(&log, 6, "more"), head);
 }
