@@ -40,6 +40,7 @@ use self::route::Route;
 use crate::app::App;
 use crate::chain::Chain;
 use crate::explain::{self, Explanation, explain};
+use crate::offload::offload;
 
 /// The console: one page without anything from elsewhere.
 const PAGE: &str = include_str!("admin/console.html");
@@ -185,7 +186,7 @@ async fn read(admin: &Arc<Admin>, route: Route, query: String) -> Result<Answer,
         }
         Route::Page => Ok(page()),
         Route::Metrics => {
-            let page = tokio::task::spawn_blocking(move || metrics::page(&admin.app)).await;
+            let page = offload(move || metrics::page(&admin.app)).await;
             let page = page.map_err(|error| Refusal::thread(&error))?;
             ok("text/plain; version=0.0.4; charset=utf-8", &page)
         }
@@ -205,7 +206,7 @@ async fn rendered<T: Serialize>(
     render: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> Result<Answer, Refusal> {
     let render = move || Ok(json(StatusCode::OK, &render()?));
-    tokio::task::spawn_blocking(render).await.map_err(|error| Refusal::thread(&error))?
+    offload(render).await.map_err(|error| Refusal::thread(&error))?
 }
 
 /// `GET /api/v1/config`.

@@ -9,24 +9,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use segment_log::{FileStorage, OpenError, RecoveryReport, RetentionLimits, Storage, Store, StoreOptions, TickReport};
+use segment_log::{FileStorage, OpenError, Storage, StoreOptions};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use writegate_config::{Changes, Config, Problems};
 
-use crate::admin;
 use crate::chain::Chain;
 use crate::clock::now_ms;
-use crate::dead_letters::{DeadLetters, MoveError};
-use crate::delivery::{Deliveries, Patience};
+use crate::delivery::Patience;
+use crate::engine::{Engine, Ground};
 use crate::ingest::{Gate, Ingest, PushStats};
 use crate::ledger::Row;
-use crate::retention;
-use crate::tenant::Tenants;
+use crate::{admin, engine};
 
-/// The log's upkeep and the cursors' sync: promised within a second.
-const TICK: Duration = Duration::from_millis(500);
 /// How often the configuration's files are looked at.
 const WATCH: Duration = Duration::from_secs(2);
 /// How long a shutdown waits for admin requests; one may be a reload that waits for an endpoint.
@@ -38,9 +34,7 @@ const DELIVERIES_STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// All parts, for those who look at them: the admin server.
 pub(crate) struct App {
-    pub(crate) store: Arc<Store>,
-    pub(crate) tenants: Arc<Tenants>,
-    pub(crate) deliveries: Arc<Deliveries>,
+    pub(crate) engine: Engine,
     pub(crate) push_stats: Arc<PushStats>,
     pub(crate) config: ArcSwap<Config>,
     config_file: Option<PathBuf>,
@@ -172,19 +166,19 @@ impl Gateway {
         config: Config,
         config_file: Option<PathBuf>,
     ) -> Result<Self, StartError> {
-        let store = open_store(surroundings.storage, &config).await?;
-        let dead_letters = open_dead_letters(&config).await?;
-        let tenants = Arc::new(Tenants::new(Arc::clone(&store)));
-        tenants.set_settings(config.tenants.clone());
-        let deliveries = Arc::new(Deliveries::new(Arc::clone(&tenants), dead_letters, surroundings.patience));
+        let ground = Ground {
+            storage: surroundings.storage,
+            letters: Arc::new(dead_letters::FileStorage),
+            options: StoreOptions::new(&config.log.path),
+            patience: surroundings.patience,
+        };
+        let engine = Engine::open(ground, &config).await?;
         let push_stats = Arc::new(PushStats::default());
         let closing = Arc::new(AtomicBool::new(false));
-        let gate = Gate::new(Arc::clone(&tenants), config.limits, Arc::clone(&push_stats), Arc::clone(&closing));
+        let gate = Gate::new(Arc::clone(&engine.tenants), config.limits, Arc::clone(&push_stats), Arc::clone(&closing));
         let (admin_socket, admin_address) = bind("the admin server", config.admin.address).await?;
         let app = Arc::new(App {
-            store,
-            tenants,
-            deliveries,
+            engine,
             push_stats,
             config: ArcSwap::from_pointee(config.clone()),
             config_file,
@@ -194,14 +188,13 @@ impl Gateway {
             reload: Mutex::new(Reload { error: None, succeeded_ms: now_ms() }),
             reloading: tokio::sync::Mutex::default(),
         });
-        app.deliveries.configure(&config.endpoints, &config.tenants).await;
-        app.reconcile_dead_letters().await;
+        app.engine.begin(&config).await;
         app.listen(&config).await?;
         let stop = CancellationToken::new();
         let admin_stop = CancellationToken::new();
         let upkeep = vec![
-            tokio::spawn(Arc::clone(&app).tick(stop.clone())),
-            tokio::spawn(Arc::clone(&app).deliver_to_newborn(stop.clone())),
+            tokio::spawn(app.engine.clone().tick(stop.clone())),
+            tokio::spawn(app.engine.clone().deliver_to_newborn(stop.clone())),
             tokio::spawn(Arc::clone(&app).watch_files(stop.clone())),
         ];
         let admin = tokio::spawn(admin::run(Arc::clone(&app), admin_socket, admin_stop.clone()));
@@ -251,19 +244,14 @@ impl Gateway {
                 Err(_elapsed) => tracing::warn!(%address, "requests were still being received; they are not accepted"),
             }
         }
-        self.app.deliveries.stop(DELIVERIES_STOP_WITHIN).await;
+        self.app.engine.deliveries.stop(DELIVERIES_STOP_WITHIN).await;
         self.stop.cancel();
         for task in self.upkeep {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a task ended badly");
             }
         }
-        let store = Arc::clone(&self.app.store);
-        match tokio::task::spawn_blocking(move || store.close()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(error = %Chain(&error), "the log was not closed cleanly"),
-            Err(error) => tracing::error!(%error, "the log was not closed cleanly"),
-        }
+        self.app.engine.close().await;
         self.admin_stop.cancel();
         if let Ok(Err(error)) = tokio::time::timeout(ADMIN_ENDS_WITHIN, self.admin).await {
             tracing::error!(%error, "the admin server ended badly");
@@ -283,7 +271,7 @@ impl App {
 
     /// How long ago the oldest record was received that an endpoint is still to get. May read from the disk.
     pub(crate) fn oldest_unsent_age(&self, row: &Row) -> Option<Duration> {
-        let log = &self.tenants.get(&row.tenant)?.log;
+        let log = &self.engine.tenants.get(&row.tenant)?.log;
         let low = row.low();
         if low >= log.head() {
             return None;
@@ -335,17 +323,15 @@ impl App {
             tracing::warn!(key, "this key's new value takes effect at the next start");
         }
         // What can fail comes first, so that a failure leaves everything as it was.
-        let log_limits = limits(&new.log)?;
+        let log_limits = engine::limits(&new.log)?;
         self.listen(&new).await?;
-        self.store.set_limits(log_limits);
-        self.tenants.set_settings(new.tenants.clone());
-        self.deliveries.dead_letters().set_max_bytes(new.dead_letters_max_size);
+        self.engine.set_limits(log_limits, &new);
         if diff.limits {
             let stats = Arc::clone(&self.push_stats);
-            let gate = Gate::new(Arc::clone(&self.tenants), new.limits, stats, Arc::clone(&self.closing));
+            let gate = Gate::new(Arc::clone(&self.engine.tenants), new.limits, stats, Arc::clone(&self.closing));
             self.gate.store(Arc::new(gate));
         }
-        self.deliveries.configure(&new.endpoints, &new.tenants).await;
+        self.engine.deliveries.configure(&new.endpoints, &new.tenants).await;
         self.config.store(Arc::new(new));
         tracing::info!(
             endpoints = in_words(&diff.endpoints),
@@ -381,48 +367,6 @@ impl App {
             !listening.stop.is_cancelled()
         });
         Ok(())
-    }
-
-    /// After an end that was no shutdown, books and dead letters may be of two moments.
-    async fn reconcile_dead_letters(&self) {
-        let deliveries = Arc::clone(&self.deliveries);
-        let reconciled =
-            tokio::task::spawn_blocking(move || deliveries.dead_letters().reconcile(&deliveries.rows())).await;
-        match reconciled {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(error = %Chain(&error), "dead letters and books could not be compared"),
-            Err(error) => tracing::error!(%error, "dead letters and books could not be compared"),
-        }
-    }
-
-    async fn deliver_to_newborn(self: Arc<Self>, stop: CancellationToken) {
-        let mut births = self.tenants.births();
-        loop {
-            // Also once at first: a tenant may have been born before this task ran.
-            self.deliveries.start().await;
-            tokio::select! {
-                () = stop.cancelled() => return,
-                changed = births.changed() => if changed.is_err() { return },
-            }
-        }
-    }
-
-    /// Keeps the log: syncs cursors, deletes what is no longer needed, reports what went wrong.
-    async fn tick(self: Arc<Self>, stop: CancellationToken) {
-        let mut interval = tokio::time::interval(TICK);
-        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while tokio::select! { () = stop.cancelled() => false, _ = interval.tick() => true } {
-            let store = Arc::clone(&self.store);
-            let deliveries = Arc::clone(&self.deliveries);
-            let upkeep = move || (store.tick(now_ms()), deliveries.evict_dead_letters());
-            match tokio::task::spawn_blocking(upkeep).await {
-                Ok((report, evicted)) => {
-                    report_tick(&report);
-                    report_evicted(evicted);
-                }
-                Err(error) => tracing::error!(%error, "the log's upkeep failed"),
-            }
-        }
     }
 
     /// Reloads when a file of the configuration changed, by content: Kubernetes swaps links, not files.
@@ -480,20 +424,6 @@ fn fingerprints(main: &Path, files: &[PathBuf]) -> Vec<Fingerprint> {
     paths.map(|path| (path.to_path_buf(), hash(path))).collect()
 }
 
-async fn open_store(storage: Arc<dyn Storage>, config: &Config) -> Result<Arc<Store>, StartError> {
-    let path = &config.log.path;
-    let mut options = StoreOptions::new(path);
-    std::fs::create_dir_all(path).map_err(|source| StartError::CreateDirectory { path: path.clone(), source })?;
-    options.limits = limits(&config.log)?;
-    let (store, report) = tokio::task::spawn_blocking(move || Store::open(options, storage)).await??;
-    report_recovery(&report);
-    Ok(Arc::new(store))
-}
-
-fn limits(log: &writegate_config::Log) -> Result<RetentionLimits, StartError> {
-    retention::limits(log).map_err(|source| StartError::FileSystem { path: log.path.clone(), source })
-}
-
 async fn bind(what: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let failed = |source| StartError::Listen { what, address, source };
     // `:9009` means all interfaces; a host without IPv6 has them at 0.0.0.0 only.
@@ -507,57 +437,6 @@ async fn bind(what: &'static str, address: SocketAddr) -> Result<(TcpListener, S
     let socket = socket.map_err(failed)?;
     let bound = socket.local_addr().map_err(failed)?;
     Ok((socket, bound))
-}
-
-fn report_recovery(report: &RecoveryReport) {
-    for path in &report.unreadable {
-        tracing::error!(path = %path.display(), "a directory could not be read as a log and is left as it is");
-    }
-    for log in &report.logs {
-        if log.is_clean() {
-            tracing::debug!(tenant = log.name, records = log.head - log.oldest, "log opened");
-        } else {
-            tracing::warn!(
-                tenant = log.name,
-                torn_bytes = log.torn_bytes,
-                damaged_records = log.damaged_records,
-                damaged_segments = ?log.damaged_segments,
-                cursors_lost = log.cursors_lost,
-                "log recovered: torn bytes were never acknowledged, damaged records were"
-            );
-        }
-    }
-}
-
-async fn open_dead_letters(config: &Config) -> Result<Arc<DeadLetters>, StartError> {
-    let (directory, max_bytes) = (config.log.path.clone(), config.dead_letters_max_size);
-    let opened = tokio::task::spawn_blocking(move || DeadLetters::open(&directory, max_bytes)).await?;
-    Ok(Arc::new(opened?))
-}
-
-fn report_evicted(evicted: Result<u64, MoveError>) {
-    match evicted {
-        Ok(0) => {}
-        Ok(letters) => tracing::warn!(letters, "dead letters gave way to newer ones (dead_letters.max_size)"),
-        Err(error) => tracing::error!(error = %Chain(&error), "old dead letters cannot be let go; trying again"),
-    }
-}
-
-fn report_tick(report: &TickReport) {
-    for expired in &report.expired {
-        let [samples, histograms, exemplars] = expired.counts;
-        tracing::warn!(
-            tenant = expired.log,
-            endpoint = expired.cursor,
-            samples,
-            histograms,
-            exemplars,
-            "the log was full: data left it before the endpoint had it"
-        );
-    }
-    for failed in &report.errors {
-        tracing::error!(tenant = failed.log, error = %Chain(&failed.error), "the log's upkeep failed; trying again");
-    }
 }
 
 #[cfg(test)]

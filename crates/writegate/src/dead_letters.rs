@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use dead_letters::{
-    Envelope, Filter, Id, Leaving, Letter, OpenError, PutError, SetAside, Store, StoreError, Summary, Totals,
+    Envelope, Filter, Id, Leaving, Letter, OpenError, PutError, SetAside, Storage, Store, StoreError, Summary, Totals,
 };
 use remote_write::compression::{Compressor, DecompressError, Decompressor};
 use remote_write::{Compression, Counts, Protocol};
@@ -88,8 +88,8 @@ impl DeadLetters {
     ///
     /// # Errors
     /// When it cannot be opened, or another process has it.
-    pub(crate) fn open(directory: &Path, max_bytes: u64) -> Result<Self, OpenError> {
-        let (store, opened) = Store::open(&directory.join(FILE), max_bytes)?;
+    pub(crate) fn open(storage: Arc<dyn Storage>, directory: &Path, max_bytes: u64) -> Result<Self, OpenError> {
+        let (store, opened) = Store::open_on(storage, &directory.join(FILE), max_bytes)?;
         if let Some(aside) = &opened.set_aside {
             report(aside);
         }
@@ -242,17 +242,19 @@ impl DeadLetters {
         }
     }
 
+    /// Whether a row has letters, those that are leaving among them. Hardly any has, and asking is free where a change is a
+    /// sync.
+    pub(crate) fn has_letters_of(&self, row: &Row) -> bool {
+        let key = (row.tenant.to_string(), row.endpoint.clone());
+        let has_letters = |totals: Totals| totals.contains_key(&key);
+        self.store.bytes() > 0 && (has_letters(self.store.totals()) || has_letters(self.store.leaving_totals()))
+    }
+
     /// Deletes the letters of records that were never settled: they will be sent again. Returns how many.
     ///
     /// # Errors
     /// When the disk fails.
     pub(crate) fn forget_unsettled(&self, row: &Row) -> Result<u64, StoreError> {
-        let key = (row.tenant.to_string(), row.endpoint.clone());
-        let has_letters = |totals: Totals| totals.contains_key(&key);
-        // Hardly any row has letters, and asking is free where a change is a sync.
-        if self.store.bytes() == 0 || !(has_letters(self.store.totals()) || has_letters(self.store.leaving_totals())) {
-            return Ok(0);
-        }
         let is_settled = &mut |position| row.is_settled(position);
         Ok(self.store.remove_unsettled(row.tenant.as_str(), &row.endpoint, row.low(), is_settled)?.letters)
     }

@@ -43,6 +43,7 @@ use crate::chain::Chain;
 use crate::clock::now_ms;
 use crate::dead_letters::{DeadLetters, MoveError};
 use crate::ledger::{ReplayState, Row};
+use crate::offload::offload;
 use crate::tenant::{Tenant, Tenants};
 
 /// How long deliveries put up with what may pass.
@@ -81,7 +82,7 @@ impl Shared {
         let is_costly = rules.is_some_and(|rules| rules.is_costly);
         let _turn = if is_costly { &self.costly } else { &self.beside }.acquire().await;
         let shared = Arc::clone(self);
-        tokio::task::spawn_blocking(move || work(&shared)).await
+        offload(move || work(&shared)).await
     }
 }
 
@@ -102,7 +103,7 @@ pub(crate) struct Deliveries {
     shared: Arc<Shared>,
     state: Mutex<State>,
     /// Held while deliveries are started or the endpoints change, so that neither sees half of the other.
-    changing: tokio::sync::Mutex<()>,
+    changing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// A tenant and the name of a cursor: an endpoint's, or a replay's.
@@ -140,7 +141,7 @@ impl Deliveries {
             costly: Semaphore::new(1),
             patience,
         };
-        Self { tenants, shared: Arc::new(shared), state: Mutex::default(), changing: tokio::sync::Mutex::default() }
+        Self { tenants, shared: Arc::new(shared), state: Mutex::default(), changing: Arc::default() }
     }
 
     /// The endpoints of the configuration.
@@ -236,12 +237,13 @@ impl Deliveries {
     /// endpoints that went.
     pub(crate) async fn start(self: &Arc<Self>) {
         let deliveries = Arc::clone(self);
-        let started = tokio::task::spawn_blocking(move || {
-            let _changing = deliveries.changing.blocking_lock();
+        let changing = Arc::clone(&self.changing).lock_owned().await;
+        let started = offload(move || {
             let now_ms = now_ms();
             for tenant in deliveries.tenants.list() {
                 deliveries.start_tenant(&tenant, now_ms);
             }
+            drop(changing);
         });
         if let Err(error) = started.await {
             tracing::error!(%error, "deliveries could not be started");
@@ -300,13 +302,6 @@ impl Deliveries {
         let Launch { tenant, endpoint, row, work, is_new } = launch;
         let is_first = self.lock().started.insert(key.clone());
         let has_no_past = is_first && (is_new || tenant.is_newborn);
-        if work == Work::Live
-            && !has_no_past
-            && let Err(error) = self.shared.dead_letters.forget_unsettled(&row)
-        {
-            tracing::error!(tenant = %tenant.name, endpoint = endpoint.config.name, error = %Chain(&error),
-                "dead letters of records that will be sent again cannot be removed; they may come twice");
-        }
         let mut state = self.lock();
         if state.ends {
             return;
@@ -327,7 +322,12 @@ impl Deliveries {
         };
         let (tenant, row, endpoint_) = (Arc::clone(tenant), Arc::clone(&context.row), Arc::clone(endpoint));
         let task = tokio::spawn(async move {
-            Delivery::new(context).run().await;
+            let context = Arc::new(context);
+            if has_no_past || settle::forget_unsettled(&context).await {
+                Delivery::new(Arc::clone(&context)).run().await;
+                // At once, too: what is not settled may have left the log before the next delivery begins.
+                settle::forget_unsettled(&context).await;
+            }
             if let Work::Replay { until, .. } = work
                 && row.low() >= until
             {

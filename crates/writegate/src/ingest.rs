@@ -27,9 +27,12 @@ use writegate_config::{Limits, Listener};
 use self::body::InFlight;
 use self::connection::{Serving, Watched};
 pub(crate) use self::push::Gate;
+#[cfg(test)]
+pub(crate) use self::push::push_in_simulation;
 pub(crate) use self::refusal::Reason;
 use crate::counters::{DISK_SECONDS, Histogram};
 use crate::tenant::Tenants;
+use crate::throttle::Throttle;
 
 /// What all pushes together did since the start of the process.
 #[derive(Debug)]
@@ -40,6 +43,8 @@ pub(crate) struct PushStats {
     /// From the first byte of the header to the answer, of accepted pushes.
     pub(crate) seconds: Histogram,
     pub(crate) connections: AtomicUsize,
+    /// Connections that could not be accepted: no file descriptor was left, most likely.
+    pub(crate) accept_failures: AtomicU64,
 }
 
 impl Default for PushStats {
@@ -50,6 +55,7 @@ impl Default for PushStats {
             refused: Default::default(),
             seconds: Histogram::new(DISK_SECONDS),
             connections: AtomicUsize::new(0),
+            accept_failures: AtomicU64::new(0),
         }
     }
 }
@@ -111,7 +117,7 @@ impl Ingest {
 
     /// Accepts connections until `closing`; then lets each finish the request it serves.
     pub(crate) async fn run(self: Arc<Self>, socket: TcpListener, closing: CancellationToken) {
-        let connections = TaskTracker::new();
+        let (connections, mut complaints) = (TaskTracker::new(), Throttle::default());
         loop {
             let accepted = tokio::select! {
                 () = closing.cancelled() => break,
@@ -124,8 +130,11 @@ impl Ingest {
                     connections.spawn(async move { guard.0.serve(stream, closing).await });
                 }
                 Err(error) => {
+                    self.stats.accept_failures.fetch_add(1, Ordering::Relaxed);
                     // Out of file descriptors, most likely: waiting lets others finish.
-                    tracing::warn!(%error, "a connection could not be accepted; trying again");
+                    if let Some(unlogged) = complaints.pass() {
+                        tracing::warn!(%error, unlogged, "connections cannot be accepted (ulimit -n?); trying again");
+                    }
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }

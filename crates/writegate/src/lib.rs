@@ -14,13 +14,18 @@ mod counters;
 mod dead_letters;
 mod delivery;
 mod demo;
+mod engine;
 mod explain;
 mod ingest;
 mod ledger;
 mod metadata;
+mod offload;
 mod record;
 mod retention;
+#[cfg(test)]
+mod simulation;
 mod tenant;
+mod throttle;
 
 pub use app::{Gateway, ReloadError, StartError, Surroundings};
 pub use delivery::Patience;

@@ -2,20 +2,22 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
 use remote_write::Counts;
 use schedule::order::LogOrder;
-use segment_log::{CursorError, Log, OpenLogError, Position, Start, Store};
+use segment_log::{AppendError, CursorError, Log, OpenLogError, Position, Start, Store};
 use tokio::sync::watch;
 pub(crate) use writegate_config::TenantName;
 use writegate_config::{TenantPattern, Tenants as Settings};
 
+use crate::chain::Chain;
 use crate::counters::CountsCounter;
 use crate::ingest::Reason;
 use crate::metadata::FamilyMetadata;
+use crate::throttle::Throttle;
 use crate::{record, retention};
 
 /// One tenant: its log and what was received for it.
@@ -37,6 +39,9 @@ pub(crate) struct Tenant {
     accepted: CountsCounter,
     refused: [CountsCounter; Reason::ALL.len()],
     highest_timestamp_ms: AtomicI64,
+    /// The log took nothing when it was last said so.
+    is_stuck: AtomicBool,
+    complaints: Mutex<Throttle>,
 }
 
 impl Tenant {
@@ -57,6 +62,8 @@ impl Tenant {
             accepted: CountsCounter::default(),
             refused: Default::default(),
             highest_timestamp_ms: AtomicI64::new(i64::MIN),
+            is_stuck: AtomicBool::new(false),
+            complaints: Mutex::default(),
         }
     }
 
@@ -78,8 +85,23 @@ impl Tenant {
     /// Counts what became durable.
     pub(crate) fn accepted(&self, counts: Counts, highest_timestamp_ms: Option<i64>) {
         self.accepted.add(counts);
+        if self.is_stuck.load(Ordering::Relaxed) && self.is_stuck.swap(false, Ordering::Relaxed) {
+            tracing::info!(tenant = %self.name, "what is pushed is kept again");
+        }
         if let Some(timestamp_ms) = highest_timestamp_ms {
             self.highest_timestamp_ms.fetch_max(timestamp_ms, Ordering::Relaxed);
+        }
+    }
+
+    /// What was pushed could not be made durable. An operator must hear why: senders only see 503.
+    pub(crate) fn append_failed(&self, error: &AppendError) {
+        if matches!(error, AppendError::Closing) {
+            return;
+        }
+        if let Some(unlogged) = self.complaints.lock().unwrap_or_else(PoisonError::into_inner).pass() {
+            self.is_stuck.store(true, Ordering::Relaxed);
+            tracing::error!(tenant = %self.name, error = %Chain(error), unlogged,
+                "what is pushed cannot be kept: senders get 503 and send it again");
         }
     }
 

@@ -39,7 +39,7 @@ pub(super) fn list(app: &App, query: &str) -> Result<LetterPage, Refusal> {
     let filter = Filter { tenant, endpoint };
     check_names(app, &filter)?;
     // One more tells whether there are more.
-    let found = app.deliveries.dead_letters().list(&filter, after, limit + 1);
+    let found = app.engine.deliveries.dead_letters().list(&filter, after, limit + 1);
     let mut letters: Vec<Letter> = found.map_err(|error| failed(&error))?.iter().map(shown).collect();
     let has_more = letters.len() > limit;
     letters.truncate(limit);
@@ -49,10 +49,10 @@ pub(super) fn list(app: &App, query: &str) -> Result<LetterPage, Refusal> {
 
 /// A name that is known nowhere is a mistake, not a filter that nothing matches.
 fn check_names(app: &App, filter: &Filter) -> Result<(), Refusal> {
-    let kept = app.deliveries.dead_letters().totals();
+    let kept = app.engine.deliveries.dead_letters().totals();
     if let Some(wanted) = &filter.endpoint {
-        let configured = app.deliveries.endpoints().into_iter().map(|endpoint| endpoint.config.name.clone());
-        let rows = app.deliveries.rows().into_iter().map(|row| row.endpoint.clone());
+        let configured = app.engine.deliveries.endpoints().into_iter().map(|endpoint| endpoint.config.name.clone());
+        let rows = app.engine.deliveries.rows().into_iter().map(|row| row.endpoint.clone());
         let known = configured.chain(rows).chain(kept.keys().map(|(_, endpoint)| endpoint.clone()));
         check_name("endpoint", wanted, &known.collect())?;
     }
@@ -64,7 +64,7 @@ fn check_names(app: &App, filter: &Filter) -> Result<(), Refusal> {
         }
         let listeners =
             config.listeners.iter().filter_map(|listener| listener.tenant.as_ref()).map(ToString::to_string);
-        let logs = app.tenants.list().into_iter().map(|tenant| tenant.name.to_string());
+        let logs = app.engine.tenants.list().into_iter().map(|tenant| tenant.name.to_string());
         let known = listeners.chain(logs).chain(kept.keys().map(|(tenant, _)| tenant.clone()));
         check_name("tenant", wanted, &known.collect())?;
     }
@@ -94,7 +94,7 @@ fn number(name: &str, value: Option<String>) -> Result<Option<u64>, Refusal> {
 /// # Errors
 /// When there is none, or it cannot be read.
 pub(super) fn open(app: &App, id: Id) -> Result<OpenLetter, Refusal> {
-    let letter = app.deliveries.dead_letters().get(id).map_err(|error| failed(&error))?;
+    let letter = app.engine.deliveries.dead_letters().get(id).map_err(|error| failed(&error))?;
     let letter = letter.ok_or_else(|| Refusal::Unknown(format!("there is no dead letter {id} (any more)")))?;
     let unreadable = |why: String| Refusal::Failed(format!("cannot open dead letter {id}: {why}"));
     let form = letter.envelope.form;
@@ -156,12 +156,12 @@ pub(super) async fn change(app: Arc<App>, turn: Arc<Mutex<()>>, wanted: LettersW
         let ids = wanted.ids.as_deref();
         match wanted.action {
             LetterAction::Retry => {
-                let retried = app.deliveries.retry_dead_letters(&filter, ids, wanted.after).await?;
+                let retried = app.engine.deliveries.retry_dead_letters(&filter, ids, wanted.after).await?;
                 let crate::delivery::Retried { taken, refused, words, next } = retried;
                 Ok(Done::Retried(Retried { taken, refused, words, next }))
             }
             LetterAction::Drop => {
-                let dropped = app.deliveries.drop_dead_letters(&filter, ids).await?;
+                let dropped = app.engine.deliveries.drop_dead_letters(&filter, ids).await?;
                 Ok(Done::Dropped(DroppedLetters { dropped }))
             }
         }

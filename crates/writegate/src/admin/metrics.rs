@@ -26,7 +26,8 @@ pub(super) fn page(app: &App) -> String {
     };
     // A replay delivers once more what has been counted: it has books of its own.
     let is_replay = |(_, balance): &(Arc<Row>, Balance)| balance.books.plan.is_some();
-    let (replayed, rows): (Vec<_>, Vec<_>) = app.deliveries.rows().into_iter().map(with_balance).partition(is_replay);
+    let (replayed, rows): (Vec<_>, Vec<_>) =
+        app.engine.deliveries.rows().into_iter().map(with_balance).partition(is_replay);
     ledger(&mut page, app, &rows);
     dead_letters(&mut page, app, &rows);
     remote_storage(&mut page, app, &rows);
@@ -83,8 +84,11 @@ fn ingest(page: &mut Page, app: &App) {
     page.histogram(&[], app.push_stats.seconds.read());
     page.family("writegate_connections", Kind::Gauge, "Open connections of senders.");
     page.sample(&[], app.push_stats.connections.load(Ordering::Relaxed));
+    let help = "Connections that could not be accepted: no file descriptor was left, most likely.";
+    page.family("writegate_accept_failures_total", Kind::Counter, help);
+    page.sample(&[], app.push_stats.accept_failures.load(Ordering::Relaxed));
 
-    let tenants = app.tenants.list();
+    let tenants = app.engine.tenants.list();
     let mut per_tenant = |name, help, read: &dyn Fn(&Tenant) -> Counts| {
         families(page, name, Kind::Counter, help, |page, index| {
             for tenant in &tenants {
@@ -124,7 +128,7 @@ fn ingest(page: &mut Page, app: &App) {
 
 fn log(page: &mut Page, app: &App) {
     page.family("writegate_log_bytes", Kind::Gauge, "Bytes of a tenant's log on disk.");
-    let tenants = app.tenants.list();
+    let tenants = app.engine.tenants.list();
     for tenant in &tenants {
         page.sample(&[("tenant", tenant.name.as_str())], tenant.log.bytes());
     }
@@ -132,7 +136,7 @@ fn log(page: &mut Page, app: &App) {
     for tenant in &tenants {
         page.sample(&[("tenant", tenant.name.as_str())], tenant.log.damaged_records());
     }
-    let commits = app.store.commit_stats();
+    let commits = app.engine.store.commit_stats();
     page.family("writegate_fsync_seconds", Kind::Histogram, "How long the log's syncs took.");
     let mut buckets: Vec<_> = segment_log::SYNC_BUCKETS.into_iter().zip(commits.sync_buckets).collect();
     buckets.push((f64::INFINITY, commits.commits));
@@ -195,13 +199,13 @@ fn dead_letters(page: &mut Page, app: &App, rows: &[(Arc<Row>, Balance)]) {
             }
         }
     });
-    let kept = app.deliveries.dead_letters().totals();
+    let kept = app.engine.deliveries.dead_letters().totals();
     page.family("writegate_dead_letters", Kind::Gauge, "Dead letters kept.");
     for (row, _) in rows {
         page.sample(&row_labels(row), letters_of(&kept, row));
     }
     page.family("writegate_dead_letter_bytes", Kind::Gauge, "What all dead letters take on disk.");
-    page.sample(&[], app.deliveries.dead_letters().size().1);
+    page.sample(&[], app.engine.deliveries.dead_letters().size().1);
 }
 
 /// By endpoint: the ids of replays are no labels, there would be ever more of them.
@@ -210,7 +214,7 @@ fn replays(page: &mut Page, app: &App, rows: &[(Arc<Row>, Balance)]) {
         balance.books.plan.as_ref().is_some_and(|plan| plan.state == ReplayState::Running)
     };
     let mut running: BTreeMap<String, (u64, Counts)> = BTreeMap::new();
-    for endpoint in app.deliveries.endpoints() {
+    for endpoint in app.engine.deliveries.endpoints() {
         running.insert(endpoint.config.name.clone(), Default::default());
     }
     for (row, balance) in rows.iter().filter(is_running) {
@@ -235,13 +239,13 @@ fn row_labels(row: &Row) -> [(&'static str, &str); 2] {
 
 /// Prometheus' own names, so that the stock alerts and dashboards work (its mixin, `queue_manager.go`).
 fn remote_storage(page: &mut Page, app: &App, rows: &[(Arc<Row>, Balance)]) {
-    let endpoints = app.deliveries.endpoints();
+    let endpoints = app.engine.deliveries.endpoints();
     let mut pending: BTreeMap<&str, Counts> = BTreeMap::new();
     for (row, balance) in rows.iter().filter(|(row, _)| row.is_active()) {
         *pending.entry(&row.endpoint).or_default() += balance.pending;
     }
     let pending = |endpoint: &Endpoint| pending.get(endpoint.config.name.as_str()).copied().unwrap_or_default();
-    let highest_in = app.tenants.list().iter().filter_map(|tenant| tenant.highest_timestamp()).max();
+    let highest_in = app.engine.tenants.list().iter().filter_map(|tenant| tenant.highest_timestamp()).max();
 
     let mut counts = |name, kind, help, read: &dyn Fn(&Endpoint) -> Counts| {
         families(page, name, kind, help, |page, index| {
@@ -347,7 +351,7 @@ fn gauges(page: &mut Page, endpoints: &[Arc<Endpoint>], highest_in: Option<i64>)
 
 /// What operators alert on, by our own names, and Observatorium's request counter under both of its names.
 fn endpoints(page: &mut Page, app: &App) {
-    let endpoints = app.deliveries.endpoints();
+    let endpoints = app.engine.deliveries.endpoints();
     for name in ["remote_write_requests_total", "remote_write_requests_count"] {
         page.family(name, Kind::Counter, "Requests to endpoints by status code.");
         for endpoint in &endpoints {

@@ -47,10 +47,10 @@ impl Rates {
     pub(super) fn look(&self, app: &App) {
         let mut state = self.lock();
         state.begin(Instant::now());
-        for tenant in app.tenants.list() {
+        for tenant in app.engine.tenants.list() {
             state.received(tenant.name.as_str(), tenant.received_counts().samples);
         }
-        for row in app.deliveries.rows().iter().filter(|row| row.plan().is_none()) {
+        for row in app.engine.deliveries.rows().iter().filter(|row| row.plan().is_none()) {
             state.delivered(row.tenant.as_str(), &row.endpoint, row.delivered().samples);
         }
         state.end();

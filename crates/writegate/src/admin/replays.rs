@@ -16,7 +16,7 @@ use crate::record;
 
 /// `GET /api/v1/replays`.
 pub(super) fn list(app: &App) -> Replays {
-    Replays { replays: app.deliveries.replays().iter().map(|(row, plan)| shown(app, row, plan)).collect() }
+    Replays { replays: app.engine.deliveries.replays().iter().map(|(row, plan)| shown(app, row, plan)).collect() }
 }
 
 /// `GET /api/v1/replays/{id}`.
@@ -24,7 +24,7 @@ pub(super) fn list(app: &App) -> Replays {
 /// # Errors
 /// When there is none.
 pub(super) fn get(app: &App, id: u64) -> Result<Replay, Refusal> {
-    let replays = app.deliveries.replays();
+    let replays = app.engine.deliveries.replays();
     let found = replays.iter().find(|(_, plan)| plan.id == id);
     found.map(|(row, plan)| shown(app, row, plan)).ok_or_else(|| unknown(id))
 }
@@ -45,8 +45,7 @@ pub(super) async fn begin(app: Arc<App>, wanted: ReplayWanted) -> Result<ReplayB
     }
     let ReplayWanted { tenant, endpoint, rate, .. } = wanted;
     let request = ReplayRequest { tenant, endpoint, from_ms, to_ms, rate: rate.unwrap_or(0) };
-    let begun = tokio::task::spawn_blocking(move || app.deliveries.begin_replay(&request, now_ms)).await;
-    let id = begun.map_err(|error| Refusal::thread(&error))?.map_err(|error| match error {
+    let id = app.engine.deliveries.begin_replay(request).await.map_err(|error| match error {
         ReplayError::Empty => Refusal::Conflict(empty(from_ms, to_ms, now_ms)),
         other => refusal(&other),
     })?;
@@ -68,7 +67,9 @@ fn refusal(error: &ReplayError) -> Refusal {
         ReplayError::NoEndpoint(_) | ReplayError::NoTenant(_) => Refusal::Unknown(text),
         ReplayError::NotTaken { .. } | ReplayError::Empty => Refusal::Conflict(text),
         ReplayError::Backwards { .. } => Refusal::Request(text),
-        ReplayError::Read(_) | ReplayError::Cursor(_) | ReplayError::Plan(_) => Refusal::Failed(text),
+        ReplayError::Read(_) | ReplayError::Cursor(_) | ReplayError::Plan(_) | ReplayError::Thread(_) => {
+            Refusal::Failed(text)
+        }
     }
 }
 
@@ -80,7 +81,7 @@ pub(super) async fn cancel(app: Arc<App>, id: u64) -> Result<Replay, Refusal> {
     let before = get(&app, id)?;
     let task = Arc::clone(&app);
     // A task of its own: a caller who goes away must not leave it half done.
-    let cancelled = tokio::spawn(async move { task.deliveries.cancel_replay(id).await });
+    let cancelled = tokio::spawn(async move { task.engine.deliveries.cancel_replay(id).await });
     if !cancelled.await.map_err(|error| Refusal::thread(&error))? {
         let state = get(&app, id).map_or(before.state, |after| after.state);
         return Err(Refusal::Conflict(format!("replay {id} is {state}: there is nothing to cancel")));
@@ -110,7 +111,7 @@ fn unknown(id: u64) -> Refusal {
 }
 
 fn shown(app: &App, row: &Row, plan: &ReplayPlan) -> Replay {
-    let endpoints = app.deliveries.endpoints();
+    let endpoints = app.engine.deliveries.endpoints();
     let endpoint = endpoints.iter().find(|endpoint| endpoint.config.name == row.endpoint);
     let delivery = delivery_name(row);
     Replay {

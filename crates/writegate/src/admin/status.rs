@@ -17,16 +17,16 @@ use crate::tenant::Tenant;
 
 /// `GET /api/v1/status`. May read from the disk.
 pub(super) fn status(app: &App, rates: &Rates) -> Status {
-    let endpoints = app.deliveries.endpoints();
-    let kept = app.deliveries.dead_letters().totals();
-    let rows = app.deliveries.rows();
+    let endpoints = app.engine.deliveries.endpoints();
+    let kept = app.engine.deliveries.dead_letters().totals();
+    let rows = app.engine.deliveries.rows();
     let live = rows.iter().filter(|row| row.plan().is_none());
-    let (count, bytes) = app.deliveries.dead_letters().size();
+    let (count, bytes) = app.engine.deliveries.dead_letters().size();
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ready: app.is_ready(),
         last_reload_error: app.last_reload().error,
-        tenants: app.tenants.list().iter().map(|tenant| of_tenant(tenant, rates)).collect(),
+        tenants: app.engine.tenants.list().iter().map(|tenant| of_tenant(tenant, rates)).collect(),
         endpoints: live.map(|row| of_row(app, rates, row, &endpoints, &kept)).collect(),
         configured: endpoints.iter().map(|endpoint| configured(endpoint)).collect(),
         dead_letters: Kept { count, bytes },
@@ -102,8 +102,8 @@ fn state(row: &Row, endpoints: &[Arc<Endpoint>]) -> &'static str {
 
 /// `GET /api/v1/ledger`: by tenant and endpoint, the live delivery before its replays.
 pub(super) fn ledger(app: &App) -> Ledger {
-    let endpoints = app.deliveries.endpoints();
-    let mut rows: Vec<LedgerRow> = app.deliveries.rows().iter().map(|row| ledger_row(row, &endpoints)).collect();
+    let endpoints = app.engine.deliveries.endpoints();
+    let mut rows: Vec<LedgerRow> = app.engine.deliveries.rows().iter().map(|row| ledger_row(row, &endpoints)).collect();
     rows.sort_by(|a, b| (&a.tenant, &a.endpoint, a.replay).cmp(&(&b.tenant, &b.endpoint, b.replay)));
     Ledger { rows }
 }

@@ -1,7 +1,8 @@
 //! One request to an endpoint, counted, and what its answer says about the endpoint's load.
 
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use super::context::Context;
 use super::form::Payload;

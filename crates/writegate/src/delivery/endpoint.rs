@@ -3,11 +3,12 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::StatusCode;
 use remote_write::translate::Form;
 use remote_write::{Compression, Counts, Protocol};
+use tokio::time::Instant;
 use writegate_config::{CompressionChoice, ProtocolChoice};
 
 use super::form::{BatchLimits, Payload, Target};

@@ -8,6 +8,7 @@ use tokio::task::JoinError;
 
 use super::form::Held;
 use crate::ledger::Row;
+use crate::offload::offload;
 use crate::record::{Meta, UnknownMeta};
 
 /// Read from the log at once: enough for a batch, little enough to hold for many tenants.
@@ -155,7 +156,7 @@ async fn read_some(mut reader: Reader, bytes: usize, records: usize) -> Result<(
     if reader.cached(bytes, records, &mut read) {
         return Ok((reader, read));
     }
-    let (reader, result) = tokio::task::spawn_blocking(move || {
+    let (reader, result) = offload(move || {
         let result = reader.read(bytes, records, &mut read).map(|()| read);
         (reader, result)
     })

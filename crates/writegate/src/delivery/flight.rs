@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use remote_write::pieces::Pieces;
 use remote_write::{Counts, Protocol};
 use segment_log::Position;
+use tokio::time::Instant;
 
 use super::attempt::attempt;
 use super::backoff::Backoff;
@@ -101,6 +102,7 @@ impl Flight {
                     };
                     let turn;
                     (probing, turn) = tokio::select! {
+                        biased;
                         () = context.stop.cancelled() => return self.positions,
                         boarded = boarding => boarded,
                     };
@@ -128,6 +130,7 @@ impl Flight {
                 hunt.wait();
             }
             tokio::select! {
+                biased;
                 () = context.stop.cancelled() => return self.positions,
                 () = tokio::time::sleep(pause) => {}
             }

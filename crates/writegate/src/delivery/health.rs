@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use http::StatusCode;
+
+use crate::throttle::Throttle;
 
 /// What an operator wants to know first of a delivery.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,27 +95,6 @@ impl Healths {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Lets one log line a minute through, and counts the others.
-#[derive(Clone, Copy, Debug, Default)]
-struct Throttle {
-    logged: Option<Instant>,
-    unlogged: u64,
-}
-
-impl Throttle {
-    const EVERY: Duration = Duration::from_secs(60);
-
-    /// How many were kept back since the last one; `None`: so is this one.
-    fn pass(&mut self) -> Option<u64> {
-        if self.logged.is_some_and(|logged| logged.elapsed() < Self::EVERY) {
-            self.unlogged += 1;
-            return None;
-        }
-        self.logged = Some(Instant::now());
-        Some(std::mem::take(&mut self.unlogged))
     }
 }
 

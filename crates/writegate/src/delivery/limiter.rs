@@ -8,9 +8,10 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// Where the limit starts: a new endpoint is believed to take what a dozen senders would send it.
 const START: f64 = 32.0;

@@ -6,7 +6,8 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use super::attempt::attempt;
 use super::fault::Fault;

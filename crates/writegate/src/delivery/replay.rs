@@ -4,11 +4,14 @@
 use std::sync::Arc;
 
 use segment_log::{Cursor, CursorError, ReadError, SettleError, Start};
+use tokio::task::JoinError;
 
 use super::context::Work;
 use super::{Deliveries, Key, Launch, delivery_name, stop_all};
 use crate::chain::Chain;
+use crate::clock::now_ms;
 use crate::ledger::{ReplayPlan, ReplayState, Row};
+use crate::offload::offload;
 use crate::record;
 use crate::tenant::Tenant;
 
@@ -47,16 +50,28 @@ pub(crate) enum ReplayError {
     Cursor(#[from] CursorError),
     #[error("keep the replay's plan")]
     Plan(#[from] SettleError),
+    #[error("wait for a thread")]
+    Thread(#[from] JoinError),
 }
 
 impl Deliveries {
-    /// Begins a replay, and gives its id. Blocks on the disk; within a runtime.
+    /// Begins a replay, and gives its id.
     ///
     /// # Errors
     /// When there is nothing to replay, nowhere to replay to, or the disk fails.
-    pub(crate) fn begin_replay(&self, request: &ReplayRequest, now_ms: i64) -> Result<u64, ReplayError> {
+    pub(crate) async fn begin_replay(self: &Arc<Self>, request: ReplayRequest) -> Result<u64, ReplayError> {
+        let deliveries = Arc::clone(self);
+        let changing = Arc::clone(&self.changing).lock_owned().await;
+        offload(move || {
+            let begun = deliveries.begin_replay_now(&request, now_ms());
+            drop(changing);
+            begun
+        })
+        .await?
+    }
+
+    fn begin_replay_now(&self, request: &ReplayRequest, now_ms: i64) -> Result<u64, ReplayError> {
         let ReplayRequest { tenant: tenant_name, endpoint: endpoint_name, from_ms, to_ms, rate } = request.clone();
-        let _changing = self.changing.blocking_lock();
         let endpoints = self.endpoints();
         let endpoint = endpoints.iter().find(|endpoint| endpoint.config.name == endpoint_name);
         let endpoint = endpoint.ok_or_else(|| ReplayError::NoEndpoint(endpoint_name.clone()))?;

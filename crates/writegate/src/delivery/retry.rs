@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dead_letters::{Filter, Id, Leaving, Letter, StoreError, Summary};
 use remote_write::split::Part;
 use remote_write::translate::Translator;
 use tokio::task::JoinError;
+use tokio::time::Instant;
 
 use super::form::{Payload, payload_of};
 use super::limiter::Priority;
@@ -17,6 +18,7 @@ use super::{Deliveries, Endpoint};
 use crate::clock::now_ms;
 use crate::dead_letters::{MoveError, protocol_of, request_in};
 use crate::ledger::Refusal;
+use crate::offload::offload;
 use crate::record;
 
 /// One call works for about this long; the next one goes on where it stopped.
@@ -134,7 +136,7 @@ impl Deliveries {
         after: Option<Id>,
     ) -> Result<Vec<Summary>, RetryError> {
         let letters = Arc::clone(self.dead_letters());
-        let page = tokio::task::spawn_blocking(move || match ids {
+        let page = offload(move || match ids {
             None => letters.list(&filter, after, PAGE),
             Some(mut ids) => {
                 ids.retain(|id| after.is_none_or(|after| *id > after));
@@ -148,7 +150,7 @@ impl Deliveries {
 
     async fn leave(self: &Arc<Self>, ids: Vec<Id>, to: Leaving) -> Result<u64, RetryError> {
         let deliveries = Arc::clone(self);
-        let left = tokio::task::spawn_blocking(move || {
+        let left = offload(move || {
             deliveries.dead_letters().leave(&ids, to, &|tenant, endpoint| deliveries.row(tenant, endpoint))
         });
         Ok(left.await??)
@@ -157,7 +159,7 @@ impl Deliveries {
     async fn retry_one(self: &Arc<Self>, id: Id, retried: &mut Retried) -> Result<(), RetryError> {
         let letters = Arc::clone(self.dead_letters());
         // Dropped or evicted meanwhile.
-        let Some(letter) = tokio::task::spawn_blocking(move || letters.get(id)).await?? else { return Ok(()) };
+        let Some(letter) = offload(move || letters.get(id)).await?? else { return Ok(()) };
         let name = letter.envelope.endpoint.clone();
         let endpoint = self.endpoints().into_iter().find(|endpoint| endpoint.config.name == name);
         let endpoint = endpoint.ok_or_else(|| RetryError::NoEndpoint { id, endpoint: name.clone() })?;

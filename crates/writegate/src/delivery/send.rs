@@ -5,7 +5,7 @@ use std::error::Error;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, USER_AGENT};
@@ -13,16 +13,15 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use remote_write::{Compression, Protocol, content};
 use writegate_config as config;
 
 use super::form::Payload;
 use super::outcome::{self, Outcome, Trouble};
-use crate::basic_auth;
 use crate::chain::Chain;
 use crate::ledger::Refusal;
+use crate::{basic_auth, clock};
 
 /// What is kept of an endpoint's words; the rest, however long, is not read.
 const ANSWER_BYTES: usize = 1024;
@@ -32,8 +31,14 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// Sends to one endpoint over kept-alive connections.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
-    http: legacy::Client<HttpConnector, PayloadBody>,
+    http: legacy::Client<Connector, PayloadBody>,
 }
+
+#[cfg(not(test))]
+type Connector = legacy::connect::HttpConnector;
+/// In a simulation endpoints are not on a network.
+#[cfg(test)]
+type Connector = crate::simulation::Connector;
 
 /// What came of an attempt.
 #[derive(Debug)]
@@ -68,7 +73,7 @@ enum PrepareError {
 
 impl Client {
     pub(super) fn new(endpoint: &config::Endpoint) -> Self {
-        let mut connector = HttpConnector::new();
+        let mut connector = Connector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(endpoint.remote_timeout));
         let http = legacy::Client::builder(TokioExecutor::new())
@@ -142,7 +147,7 @@ async fn read(endpoint: &config::Endpoint, response: Response<Incoming>, payload
         StatusCode::TOO_MANY_REQUESTS if !endpoint.queue.retry_on_http_429 => {
             Outcome::Refused { refusal: Refusal::TooMany, nothing_stored: true }
         }
-        status => outcome::classify(payload.protocol, payload.counts, status, &head.headers, SystemTime::now()),
+        status => outcome::classify(payload.protocol, payload.counts, status, &head.headers, clock::now()),
     };
     Answer { outcome, status: Some(head.status), words }
 }

@@ -3,13 +3,14 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use remote_write::{Counts, Protocol};
 use schedule::order::DeliveryOrder;
 use schedule::window::Window;
 use segment_log::Position;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::context::{Context, Work};
 use super::fault::Fault;
@@ -54,8 +55,7 @@ pub(super) struct Delivery {
 type Waiting = Pin<Box<dyn Future<Output = Turn> + Send>>;
 
 impl Delivery {
-    pub(super) fn new(context: Context) -> Self {
-        let context = Arc::new(context);
+    pub(super) fn new(context: Arc<Context>) -> Self {
         let feed = Feed::new(Arc::clone(&context.tenant.log), Arc::clone(&context.row), context.until());
         let pace = Pace::new(&context.work);
         let order = DeliveryOrder::new(Arc::clone(&context.tenant.order));
@@ -88,6 +88,7 @@ impl Delivery {
                 waiting = Some(Box::pin(async move { limiter.turn(priority).await }));
             }
             tokio::select! {
+                biased;
                 () = context.stop.cancelled() => break,
                 Some(landed) = self.flights.join_next() => match landed {
                     Ok(positions) => self.land(positions),
@@ -289,7 +290,7 @@ async fn turn_of(waiting: &mut Option<Waiting>) -> Turn {
 
 async fn until(moment: Option<Instant>) {
     match moment {
-        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,
     }
 }

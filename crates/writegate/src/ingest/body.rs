@@ -23,7 +23,7 @@ impl InFlight {
         Self { kib: (bytes > 0).then(|| Arc::new(Semaphore::new(kib))) }
     }
 
-    fn reserve(&self, bytes: u64) -> Option<Reservation> {
+    pub(super) fn reserve(&self, bytes: u64) -> Option<Reservation> {
         let Some(semaphore) = &self.kib else {
             return Some(Reservation(None));
         };

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use remote_write::check::Rules;
@@ -23,6 +23,7 @@ use super::refusal::{Reason, Refusal};
 use super::route::{self, PathTenant, Route};
 use super::tenancy;
 use crate::chain::Chain;
+use crate::offload::offload;
 use crate::record;
 use crate::tenant::{Tenant, TenantName, Tenants};
 
@@ -105,9 +106,20 @@ async fn receive(
     }
     let reading = reading(gate, listener, parts)?;
     let (body, reservation) = read_body(gate, listener, parts, incoming).await?;
+    Ok(take(gate, &parts.headers, tenant, reading, (body, reservation)).await?)
+}
+
+/// Takes a body that is there: checks it and answers when it is durable.
+async fn take(
+    gate: &Gate,
+    headers: &HeaderMap,
+    tenant: TenantName,
+    reading: Reading,
+    (body, reservation): (Bytes, body::Reservation),
+) -> Result<Response<Full<Bytes>>, Refusal> {
     let deadline = Deadline::now() + DURABLE_WITHIN;
-    let vm_protocol = reading.compression == Compression::Zstd
-        || parts.headers.contains_key("x-victoriametrics-remote-write-version");
+    let vm_protocol =
+        reading.compression == Compression::Zstd || headers.contains_key("x-victoriametrics-remote-write-version");
     let protocol = reading.protocol;
     // Whatever it waits for: a decoder's turn, the disk at a tenant's birth, the sync of the record.
     let (mut examined, tenant) = timeout_at(deadline, async {
@@ -130,6 +142,26 @@ async fn receive(
         store(&tenant, &mut examined, reservation, deadline).await?;
     }
     Ok(answer(gate, protocol, vm_protocol, &examined))
+}
+
+/// A push in a simulation, of a sender that is believed to be `tenant`: all but the network before the gateway.
+#[cfg(test)]
+pub(crate) async fn push_in_simulation(
+    gate: &Gate,
+    listener: &Listener,
+    tenant: TenantName,
+    parts: &Parts,
+    body: Bytes,
+) -> StatusCode {
+    let taken = async {
+        if gate.closing.load(Ordering::Relaxed) {
+            return Err(Refusal::Shutdown);
+        }
+        let reading = reading(gate, listener, parts)?;
+        let reservation = gate.in_flight.reserve(body.len() as u64).ok_or(Refusal::Busy)?;
+        take(gate, &parts.headers, tenant, reading, (body, reservation)).await
+    };
+    taken.await.unwrap_or_else(Refusal::into_response).status()
 }
 
 /// Everything that can be said before the body is read.
@@ -205,12 +237,12 @@ async fn examine_somewhere(gate: &Gate, body: Bytes, reading: Reading) -> Result
     // The semaphore is never closed, and a decoder that panicked has lost this request only.
     let lost = |what: &dyn std::fmt::Display| Refusal::Failed(format!("the body could not be decoded: {what}"));
     let _turn = gate.decoders.acquire().await.map_err(|closed| lost(&closed))?;
-    tokio::task::spawn_blocking(move || examine::examine(&body, &reading)).await.map_err(|panicked| lost(&panicked))?
+    offload(move || examine::examine(&body, &reading)).await.map_err(|panicked| lost(&panicked))?
 }
 
 async fn create(gate: &Gate, name: TenantName) -> Result<Arc<Tenant>, Refusal> {
     let tenants = Arc::clone(&gate.tenants);
-    let created = tokio::task::spawn_blocking(move || tenants.get_or_create(&name)).await;
+    let created = offload(move || tenants.get_or_create(&name)).await;
     match created {
         Ok(Ok(tenant)) => Ok(tenant),
         Ok(Err(error)) => {
@@ -247,7 +279,10 @@ async fn store(
                         counted.accepted(counts, highest);
                         counted.metadata.learn(families);
                     }
-                    Err(error) => counted.refused(refuse_append(error).reason().unwrap_or(Reason::Full)).add(counts),
+                    Err(error) => {
+                        counted.refused(refuse_append(error).reason().unwrap_or(Reason::Full)).add(counts);
+                        counted.append_failed(error);
+                    }
                 }
                 drop(reservation);
                 // A sender that is gone does not read the answer; the record stays accepted.
@@ -297,7 +332,7 @@ fn answer(gate: &Gate, protocol: Protocol, vm_protocol: bool, examined: &Examine
 }
 
 /// Remote write 2.0, "Required Written Response Headers". Never on a v1 answer: Prometheus would believe them.
-fn written(headers: &mut http::HeaderMap, counts: Counts) {
+fn written(headers: &mut HeaderMap, counts: Counts) {
     for (name, count) in [
         ("x-prometheus-remote-write-samples-written", counts.samples),
         ("x-prometheus-remote-write-histograms-written", counts.histograms),

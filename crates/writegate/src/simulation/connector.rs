@@ -1,0 +1,85 @@
+//! The network between the gateway and its endpoints: byte streams in memory, in place of TCP.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use tokio::io::DuplexStream;
+use tower_service::Service;
+
+/// Connects to the receivers of the simulation. Stands where `HttpConnector` does.
+#[derive(Clone, Debug)]
+pub(crate) struct Connector {
+    within: Option<Duration>,
+}
+
+impl Connector {
+    pub(crate) const fn new() -> Self {
+        Self { within: None }
+    }
+
+    /// Here for `HttpConnector`'s sake.
+    pub(crate) const fn set_nodelay(&mut self, _nodelay: bool) {}
+
+    pub(crate) const fn set_connect_timeout(&mut self, within: Option<Duration>) {
+        self.within = within;
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = Wire;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Wire>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let within = self.within.unwrap_or(Duration::MAX);
+        Box::pin(async move {
+            let authority = uri.authority().map_or("", |authority| authority.as_str());
+            let Some(receiver) = super::listener(authority) else {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            };
+            let connected = tokio::time::timeout(within, receiver.connect()).await;
+            let stream = connected.map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))??;
+            Ok(Wire(TokioIo::new(stream)))
+        })
+    }
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Wire(TokioIo<DuplexStream>);
+
+impl Connection for Wire {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl Read for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl Write for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}

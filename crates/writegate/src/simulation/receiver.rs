@@ -1,0 +1,401 @@
+//! An endpoint of the simulation: a real HTTP/1.1 server with a character and moods. It keeps what it takes, and notices what
+//! must never come: another tenant's data, a series out of its order, more at once than was promised.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fastrand::Rng;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use remote_write::compression::Decompressor;
+use remote_write::model::{Count, Series};
+use remote_write::{Compression, Counts, Protocol, content, read};
+use tokio::io::DuplexStream;
+
+/// The kinds of data points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Sample,
+    Histogram,
+    Exemplar,
+}
+
+/// What a point belongs to, as far as tests tell series apart: the labels `id` and `volatile`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) id: String,
+    /// Empty where a rule has dropped the label.
+    pub(super) volatile: String,
+    pub(super) kind: Kind,
+}
+
+/// The points of each series: bits by timestamp.
+pub(super) type Points = BTreeMap<Key, BTreeMap<i64, u64>>;
+
+/// The tenant's header, which every endpoint of the simulation is configured with.
+pub(super) const TENANT_HEADER: &str = "x-scope-orgid";
+
+/// The points of one series.
+pub(super) fn points_of(series: &Series<'_>) -> Vec<(Key, i64, u64)> {
+    let label = |name: &str| {
+        let found = series.labels.iter().find(|label| label.name == name.as_bytes());
+        found.map_or_else(String::new, |label| String::from_utf8_lossy(label.value).into_owned())
+    };
+    let key = |kind| Key { id: label("id"), volatile: label("volatile"), kind };
+    let samples = series.samples.iter().map(|it| (key(Kind::Sample), it.timestamp, it.value.to_bits()));
+    let histograms = series.histograms.iter().map(|it| {
+        let count = match it.count {
+            Some(Count::Int(count)) => count,
+            Some(Count::Float(count)) => count.to_bits(),
+            None => 0,
+        };
+        (key(Kind::Histogram), it.timestamp, count)
+    });
+    let exemplars = series.exemplars.iter().map(|it| (key(Kind::Exemplar), it.timestamp, it.value.to_bits()));
+    samples.chain(histograms).chain(exemplars).collect()
+}
+
+/// What an endpoint is like, for its whole life.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Character {
+    /// Answers 415 to 2.0.
+    pub(super) v1_only: bool,
+    /// Answers 204 to 2.0 and stores nothing.
+    pub(super) v1_silently: bool,
+    /// Refuses every request with a series that has this label `bad`.
+    pub(super) refuses: Option<String>,
+    /// Answers 500 to every request with a series that has this label `bad`.
+    pub(super) breaks_on: Option<String>,
+    /// 413 above so many points.
+    pub(super) most_points: Option<u64>,
+    /// 400 for what is older than what it has, as Prometheus without an out-of-order window.
+    pub(super) minds_order: bool,
+}
+
+/// How it is at the moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Mood {
+    Fine,
+    /// So many milliseconds for an answer.
+    Slow(u64),
+    /// Nobody listens.
+    Down,
+    /// Connects and does not answer: half open.
+    Silent,
+    /// Connections are not even refused.
+    BlackHole,
+    /// A status, and perhaps seconds of `Retry-After`.
+    Failing(u16, Option<u32>),
+    /// Of ten requests so many end in a reset, half of them after they were stored.
+    Cutting(u8),
+}
+
+/// One endpoint.
+pub(super) struct Receiver {
+    character: Character,
+    state: Mutex<State>,
+}
+
+struct State {
+    rng: Rng,
+    mood: Mood,
+    /// By tenant.
+    stored: BTreeMap<String, Points>,
+    in_flight: usize,
+    bytes: usize,
+    tally: BTreeMap<&'static str, u64>,
+    broken: VecDeque<String>,
+    /// A replay came here: older points may fill gaps.
+    replayed: bool,
+}
+
+/// What the gateway may have in flight at one endpoint, plus one request.
+const MOST_IN_FLIGHT: usize = 64;
+const MOST_BYTES: usize = (3 << 20) + (2 << 20);
+
+impl Receiver {
+    pub(super) fn new(character: Character, seed: u64) -> Self {
+        let state = State {
+            rng: Rng::with_seed(seed),
+            mood: Mood::Fine,
+            stored: BTreeMap::new(),
+            in_flight: 0,
+            bytes: 0,
+            tally: BTreeMap::new(),
+            broken: VecDeque::new(),
+            replayed: false,
+        };
+        Self { character, state: Mutex::new(state) }
+    }
+
+    pub(super) fn set_mood(&self, mood: Mood) {
+        self.lock().mood = mood;
+    }
+
+    pub(super) fn expects_replays(&self) {
+        self.lock().replayed = true;
+    }
+
+    /// The gateway's process ended: its connections are gone.
+    pub(super) fn is_left(&self) {
+        let mut state = self.lock();
+        (state.in_flight, state.bytes) = (0, 0);
+    }
+
+    /// What it has of a tenant.
+    pub(super) fn stored(&self, tenant: &str) -> Points {
+        self.lock().stored.get(tenant).cloned().unwrap_or_default()
+    }
+
+    /// What came that must not.
+    pub(super) fn broken_promises(&self) -> Vec<String> {
+        self.lock().broken.iter().cloned().collect()
+    }
+
+    pub(super) fn tally(&self) -> BTreeMap<&'static str, u64> {
+        self.lock().tally.clone()
+    }
+
+    pub(super) fn character(&self) -> &Character {
+        &self.character
+    }
+
+    /// A new connection.
+    pub(super) async fn connect(self: Arc<Self>) -> io::Result<DuplexStream> {
+        let mood = self.lock().mood;
+        match mood {
+            Mood::Down => {
+                self.lock().count("endpoint down");
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
+            Mood::BlackHole => std::future::pending().await,
+            _ => {}
+        }
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let service = service_fn(move |request| {
+            let receiver = Arc::clone(&self);
+            async move { receiver.serve(request).await }
+        });
+        let mut server = http1::Builder::new();
+        server.timer(TokioTimer::new()).header_read_timeout(None);
+        let connection = server.serve_connection(TokioIo::new(far), service);
+        tokio::spawn(async move { drop(connection.await) });
+        Ok(near)
+    }
+
+    /// An error cuts the connection.
+    async fn serve(self: Arc<Self>, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+        let visit = Visit::begin(&self, body.len());
+        let (mood, pause, chance) = {
+            let mut state = self.lock();
+            let pause = state.rng.u64(0..30);
+            (state.mood, pause, state.rng.u8(0..10))
+        };
+        let cut = || Err(io::ErrorKind::ConnectionReset.into());
+        let pause = if let Mood::Slow(milliseconds) = mood { milliseconds } else { pause };
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        let response = match mood {
+            Mood::Silent | Mood::BlackHole => {
+                self.lock().count("no answer");
+                std::future::pending::<Infallible>().await;
+                return cut();
+            }
+            Mood::Down => return cut(),
+            Mood::Failing(status, retry_after) => {
+                let mut response = Response::new(Full::from("not now"));
+                *response.status_mut() = StatusCode::from_u16(status).map_err(io::Error::other)?;
+                if let Some(seconds) = retry_after {
+                    response.headers_mut().insert(RETRY_AFTER, seconds.into());
+                }
+                response
+            }
+            Mood::Cutting(often) if chance < often => {
+                if chance % 2 == 0 {
+                    self.lock().count("connections cut");
+                } else {
+                    self.lock().count("answers lost");
+                    drop(self.judge(&head.headers, &body));
+                }
+                return cut();
+            }
+            Mood::Fine | Mood::Slow(_) | Mood::Cutting(_) => self.judge(&head.headers, &body),
+        };
+        drop(visit);
+        Ok(response)
+    }
+
+    /// Looks at a request and takes it, or not.
+    fn judge(&self, headers: &HeaderMap, body: &[u8]) -> Response<Full<Bytes>> {
+        let mut state = self.lock();
+        match self.take(&mut state, headers, body) {
+            Ok(written) => {
+                let mut response = Response::new(Full::default());
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                if let Some(Counts { samples, histograms, exemplars }) = written {
+                    let names = ["samples", "histograms", "exemplars"];
+                    for (name, count) in names.into_iter().zip([samples, histograms, exemplars]) {
+                        let name = format!("x-prometheus-remote-write-{name}-written");
+                        if let Ok(name) = http::HeaderName::try_from(name) {
+                            response.headers_mut().insert(name, count.into());
+                        }
+                    }
+                }
+                response
+            }
+            Err((status, why)) => {
+                let mut response = Response::new(Full::from(why));
+                *response.status_mut() = status;
+                response
+            }
+        }
+    }
+
+    /// What was written, where the protocol has one say so.
+    fn take(
+        &self,
+        state: &mut State,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Option<Counts>, (StatusCode, String)> {
+        let header = |name: &str| headers.get(name).map(http::HeaderValue::as_bytes);
+        let bad = |why: &dyn std::fmt::Display| (StatusCode::BAD_REQUEST, why.to_string());
+        let protocol =
+            content::protocol_from_content_type(header(CONTENT_TYPE.as_str())).map_err(|error| bad(&error))?;
+        let compression = content::compression_from_content_encoding(header(CONTENT_ENCODING.as_str()))
+            .map_err(|error| bad(&error))?;
+        if protocol == Protocol::V2 {
+            if self.character.v1_only {
+                return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "1.0 only".to_owned()));
+            }
+            if self.character.v1_silently {
+                return Ok(None);
+            }
+        }
+        let decoded = decompress(compression, body).map_err(|error| bad(&error))?;
+        let request = read::read(protocol, &decoded).map_err(|error| bad(&error))?;
+        let tenant =
+            header(TENANT_HEADER).map_or_else(String::new, |tenant| String::from_utf8_lossy(tenant).into_owned());
+        for series in &request.series {
+            let label = |name: &[u8]| {
+                let found = series.labels.iter().find(|label| label.name == name);
+                found.map(|label| String::from_utf8_lossy(label.value).into_owned())
+            };
+            if label(b"tenant").as_deref() != Some(tenant.as_str()) {
+                state.breaks(format!("isolation: tenant {tenant:?} brought {:?}", label(b"id")));
+            }
+            let mark = label(b"bad");
+            if mark.is_some() && mark == self.character.refuses {
+                return Err((StatusCode::BAD_REQUEST, format!("series {:?} is bad", label(b"id"))));
+            }
+            if mark.is_some() && mark == self.character.breaks_on {
+                return Err((StatusCode::INTERNAL_SERVER_ERROR, "something broke".to_owned()));
+            }
+        }
+        let points: Vec<_> = request.series.iter().flat_map(points_of).collect();
+        if self.character.most_points.is_some_and(|most| points.len() as u64 > most) {
+            return Err((StatusCode::PAYLOAD_TOO_LARGE, "too many points".to_owned()));
+        }
+        state.store(&tenant, points, self.character.minds_order).map_err(|why| bad(&why))?;
+        let counts = request.series.iter().fold(Counts::default(), |sum, series| Counts {
+            samples: sum.samples + series.samples.len() as u64,
+            histograms: sum.histograms + series.histograms.len() as u64,
+            exemplars: sum.exemplars + series.exemplars.len() as u64,
+        });
+        Ok((protocol == Protocol::V2).then_some(counts))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+}
+
+impl State {
+    fn count(&mut self, what: &'static str) {
+        *self.tally.entry(what).or_default() += 1;
+    }
+
+    fn breaks(&mut self, promise: String) {
+        if self.broken.len() < 5 {
+            self.broken.push_back(promise);
+        }
+    }
+
+    /// All or nothing.
+    fn store(&mut self, tenant: &str, points: Vec<(Key, i64, u64)>, minds_order: bool) -> Result<(), String> {
+        let mine = self.stored.entry(tenant.to_owned()).or_default();
+        let is_late = |mine: &Points, (key, at, _): &(Key, i64, u64)| {
+            let have = mine.get(key);
+            have.is_some_and(|have| !have.contains_key(at) && have.last_key_value().is_some_and(|(last, _)| last > at))
+        };
+        if minds_order && let Some((key, at, _)) = points.iter().find(|point| is_late(mine, point)) {
+            let why = format!("out of order sample: {key:?} at {at}");
+            if !self.replayed {
+                self.breaks(format!("order: refused {why}"));
+            }
+            return Err(why);
+        }
+        let (mut broken, mut again) = (Vec::new(), 0);
+        for point in points {
+            let late = is_late(mine, &point);
+            let (key, at, bits) = point;
+            if late && !self.replayed {
+                broken.push(format!("order: {key:?} at {at} came after a later one"));
+            }
+            if let Some(other) = mine.entry(key.clone()).or_default().insert(at, bits) {
+                again += 1;
+                if other != bits {
+                    broken.push(format!("content: {key:?} at {at} came with two values"));
+                }
+            }
+        }
+        *self.tally.entry("delivered again").or_default() += again;
+        broken.into_iter().for_each(|promise| self.breaks(promise));
+        Ok(())
+    }
+}
+
+fn decompress(compression: Compression, body: &[u8]) -> Result<Vec<u8>, String> {
+    let mut decoded = Vec::new();
+    let result = Decompressor::new().decompress(compression, body, 64 << 20, &mut decoded);
+    result.map(|_actual| decoded).map_err(|error| error.to_string())
+}
+
+/// One request being served.
+struct Visit<'r> {
+    receiver: &'r Receiver,
+    bytes: usize,
+}
+
+impl<'r> Visit<'r> {
+    fn begin(receiver: &'r Receiver, bytes: usize) -> Self {
+        let mut state = receiver.lock();
+        state.in_flight += 1;
+        state.bytes += bytes;
+        let (requests, sum) = (state.in_flight, state.bytes);
+        if requests > MOST_IN_FLIGHT || (sum > MOST_BYTES && requests > 1) {
+            state.breaks(format!("memory: {requests} requests of {sum} bytes in flight at once"));
+        }
+        drop(state);
+        Self { receiver, bytes }
+    }
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        let mut state = self.receiver.lock();
+        // The process that sent it may have ended in between.
+        state.in_flight = state.in_flight.saturating_sub(1);
+        state.bytes = state.bytes.saturating_sub(self.bytes);
+    }
+}
