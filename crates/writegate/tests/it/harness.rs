@@ -12,10 +12,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use remote_write::compression::Compressor;
 use remote_write::model::Request;
 use remote_write::{Compression, Protocol};
+use rustix::process::Signal;
 use segment_log::Storage;
 use tempfile::TempDir;
 use testkit::endpoint::{Endpoint, EndpointSettings, Keep, Speaks};
-use testkit::process::Process;
+use testkit::process::{Process, ProcessError};
 use testkit::raw::RawConnection;
 use testkit::sender::{Answer, Sender, push_headers};
 use writegate::{Gateway, Patience, Surroundings};
@@ -89,6 +90,7 @@ pub(crate) struct Setup {
     disk: Option<Arc<dyn Storage>>,
     patience: Option<Patience>,
     log_level: Option<&'static str>,
+    wrapper: Vec<String>,
 }
 
 impl Setup {
@@ -132,6 +134,12 @@ impl Setup {
         self
     }
 
+    /// Words before the real program's own, which start it: a process that becomes the program.
+    pub(crate) fn started_by(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
     /// Another key of the file, as a line.
     pub(crate) fn top(mut self, line: &str) -> Self {
         self.top.push_str(line);
@@ -152,9 +160,15 @@ impl Setup {
         self
     }
 
+    /// An endpoint at an address of its own.
+    pub(crate) fn endpoint_at(mut self, name: &str, url: &str) -> Self {
+        self.endpoints.push(format!("{{name: {name}, url: '{url}', queue_config: {{max_backoff: 100ms}}}}"));
+        self
+    }
+
     /// The configuration; ports 0 take free ones.
     fn yaml(&self, data: &Path, listen: u16, admin: u16) -> String {
-        let Self { listener, log, limits, endpoints, top, disk: _, patience: _, log_level: _ } = self;
+        let Self { listener, log, limits, endpoints, top, disk: _, patience: _, log_level: _, wrapper: _ } = self;
         format!(
             "listeners: [{{address: '127.0.0.1:{listen}', {listener}}}]\n\
              admin: {{address: '127.0.0.1:{admin}'}}\n\
@@ -173,15 +187,42 @@ impl Setup {
         TestGateway { setup: self, directory, running: Some(running) }
     }
 
+    /// Starts it in this process, on a copy of a data directory.
+    pub(crate) async fn start_on(self, data: &Path) -> TestGateway {
+        let directory = tempfile::tempdir().unwrap();
+        copy(data, &directory.path().join("data"));
+        let running = Running::start(&self, directory.path()).await;
+        TestGateway { setup: self, directory, running: Some(running) }
+    }
+
     /// Starts the real program in a process of its own.
     pub(crate) async fn start_program(self) -> Program {
+        self.try_start_program().await.expect("a program that starts")
+    }
+
+    /// The same; `None` if it ends before it is ready.
+    pub(crate) async fn try_start_program(self) -> Option<Program> {
         let directory = tempfile::tempdir().unwrap();
         let (listen, admin) = (port(), port());
         let config = config_file(directory.path());
         std::fs::write(&config, self.yaml(&directory.path().join("data"), listen, admin)).unwrap();
         let log_level = self.log_level.unwrap_or("info");
-        let process = launch(directory.path(), &config, admin, log_level).await;
-        Program { directory, config, process, listen, admin, log_level }
+        let process = launch(directory.path(), &config, admin, log_level, &self.wrapper).await.ok()?;
+        Some(Program { directory, config, process, listen, admin, log_level, wrapper: self.wrapper })
+    }
+}
+
+/// Copies a directory with all that is in it.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
     }
 }
 
@@ -422,9 +463,30 @@ pub(crate) struct Program {
     listen: u16,
     admin: u16,
     log_level: &'static str,
+    wrapper: Vec<String>,
 }
 
 impl Program {
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Where its log is.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal).unwrap();
+    }
+
+    /// As [`Program::start_again`], without what it was started by before.
+    pub(crate) async fn start_again_plainly(&mut self) {
+        self.wrapper.clear();
+        self.start_again().await;
+    }
+
     /// A sender for Prometheus' path.
     pub(crate) fn sender(&self) -> Sender {
         let url = format!("http://127.0.0.1:{}/api/v1/write", self.listen);
@@ -462,7 +524,8 @@ impl Program {
 
     /// Starts it again after it ended.
     pub(crate) async fn start_again(&mut self) {
-        self.process = launch(self.directory.path(), &self.config, self.admin, self.log_level).await;
+        self.process =
+            launch(self.directory.path(), &self.config, self.admin, self.log_level, &self.wrapper).await.unwrap();
     }
 
     /// Waits until nothing is pending anywhere, and gives the books.
@@ -506,12 +569,19 @@ fn port() -> u16 {
     }
 }
 
-async fn launch(directory: &Path, config: &Path, admin: u16, log_level: &str) -> Process {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_writegate"));
-    command.args(["--log-level", log_level, "serve", "--config"]).arg(config);
+async fn launch(
+    directory: &Path,
+    config: &Path,
+    admin: u16,
+    log_level: &str,
+    wrapper: &[String],
+) -> Result<Process, ProcessError> {
+    let mut words = wrapper.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_writegate")]);
+    let mut command = std::process::Command::new(words.next().unwrap());
+    command.args(words).args(["--log-level", log_level, "serve", "--config"]).arg(config);
     let mut process = Process::start(command, &directory.join("log.txt")).unwrap();
-    process.ready(&format!("http://127.0.0.1:{admin}/-/ready"), PATIENCE).await.unwrap();
-    process
+    process.ready(&format!("http://127.0.0.1:{admin}/-/ready"), PATIENCE).await?;
+    Ok(process)
 }
 
 /// Headers as written.

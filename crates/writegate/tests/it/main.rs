@@ -14,6 +14,7 @@ mod disk;
 mod durability;
 mod endpoint_files;
 mod endpoints;
+mod faults;
 mod harness;
 mod ingest_v1;
 mod ingest_v2;
@@ -32,6 +33,7 @@ mod resending;
 mod senders;
 mod translation;
 mod transport;
+mod upgrade;
 mod victoriametrics;
 
 #[test]
