@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use crate::{peers, tidy};
+use crate::{finish, mutations, peers, tidy};
 
 /// The series of cargo-deny whose configuration `deny.toml` is written for.
 const CARGO_DENY: &str = "^0.20";
+
+/// Simulated histories; an ordinary test run has fewer.
+const HISTORIES: &str = "2000";
 
 /// How much is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,13 +30,17 @@ pub(crate) fn run(root: &Path, extent: Extent) -> Result<()> {
     let started = Instant::now();
     let cargo = |arguments: &str| cargo(root, arguments, &[]);
     step("fmt", || cargo("fmt --all --check"))?;
-    step("tidy", || tidy::run(root))?;
+    step("tidy", || tidy::run(root).and_then(|()| mutations::check(root)))?;
     step("clippy", || cargo("clippy --workspace --all-targets --locked -- -D warnings"))?;
     step("test", || cargo("test --workspace --exclude e2e --locked"))?;
     step("doc", || self::cargo(root, "doc --workspace --no-deps --locked", &[("RUSTDOCFLAGS", "-D warnings")]))?;
     step("deny", || deny(root))?;
     if extent == Extent::Full {
         step("peers", || peers::fetch(root))?;
+        let histories = [("WRITEGATE_HISTORIES", HISTORIES)];
+        step("simulation", || {
+            self::cargo(root, "test --package writegate --lib --release --locked -- simulation", &histories)
+        })?;
         step("release build", || cargo("build --release --workspace --exclude xtask --bins --locked"))?;
         step("e2e", || cargo("test --package e2e --release --locked"))?;
         step("soak", || cargo("run --release --package bench --locked -- soak --quick"))?;
@@ -81,12 +88,4 @@ fn cargo_deny(root: &Path) -> Result<PathBuf> {
     );
     cargo(root, &arguments, &[])?;
     Ok(binary)
-}
-
-fn finish(command: &mut Command, root: &Path) -> Result<()> {
-    let status = command.current_dir(root).stdin(Stdio::null()).status().context("start")?;
-    if !status.success() {
-        bail!("{status}");
-    }
-    Ok(())
 }

@@ -6,11 +6,13 @@
 
 mod apt;
 mod ci;
+mod fuzz;
+mod mutations;
 mod peers;
 mod tidy;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -19,7 +21,12 @@ const USAGE: &str = "usage: cargo xtask <chore>
 chores:
   peers          fetch the real Prometheus, VictoriaMetrics and vmagent into .cache/peers
   tidy           check the house rules that no compiler checks
-  ci [--quick]   run everything CI runs; --quick leaves out the real peers and the e2e tests";
+  ci [--quick]   run everything CI runs; --quick leaves out the real peers and the e2e tests
+  fuzz <target> <seconds>
+                 explore a target of fuzz/ with libFuzzer
+  fuzz keep <target>
+                 add what exploring found to the target's corpus
+  mutations      plant a mistake per promise and see that the simulation finds it";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -29,6 +36,9 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(&root),
         ["ci"] => ci::run(&root, ci::Extent::Full),
         ["ci", "--quick"] => ci::run(&root, ci::Extent::Quick),
+        ["fuzz", "keep", target] => fuzz::keep(&root, target),
+        ["fuzz", target, seconds] => fuzz::explore(&root, target, seconds),
+        ["mutations"] => mutations::run(&root),
         _ => bail!("{USAGE}"),
     });
     match done {
@@ -49,4 +59,13 @@ fn workspace() -> Result<PathBuf> {
 /// Whether a continuous integration service runs this, where a skipped step would be a silent hole.
 fn in_ci() -> bool {
     std::env::var_os("CI").is_some_and(|value| value == "true")
+}
+
+/// Runs a command in the workspace; an error if it fails.
+fn finish(command: &mut Command, root: &Path) -> Result<()> {
+    let status = command.current_dir(root).stdin(Stdio::null()).status().context("start")?;
+    if !status.success() {
+        bail!("{status}");
+    }
+    Ok(())
 }

@@ -19,7 +19,7 @@ fn a_source_file_without_a_header_is_found() {
 fn a_long_file_is_found_but_its_tests_do_not_count() {
     let long = format!("//! Long.\n{}", "fn f() {}\n".repeat(MAX_LINES));
     assert_eq!(lines("crates/a/src/lib.rs", &long), [0]);
-    let tested = format!("//! Short.\n#[cfg(test)]\n{}", "fn f() {}\n".repeat(MAX_LINES));
+    let tested = format!("//! Short.\n#[cfg(test)]\nmod tests {{\n{}", "fn f() {}\n".repeat(MAX_LINES));
     assert_eq!(lines("crates/a/src/lib.rs", &tested), []);
     assert_eq!(lines("crates/a/src/foo/tests.rs", &long), []);
     assert_eq!(lines("crates/a/tests/it/main.rs", &long), []);
@@ -29,6 +29,7 @@ fn a_long_file_is_found_but_its_tests_do_not_count() {
 fn a_test_that_sleeps_is_found_and_a_program_that_does_is_not() {
     let call = format!("tokio::time::{}p(pause).await;\n", "slee");
     assert_eq!(lines("crates/a/src/lib.rs", &format!("//! A.\n{call}")), []);
+    assert_eq!(lines("crates/a/src/lib.rs", &format!("//! A.\n#[cfg(test)]\nmod other;\n{call}")), []);
     assert_eq!(lines("crates/a/src/lib.rs", &format!("//! A.\n#[cfg(test)]\nmod tests {{\n{call}}}\n")), [4]);
     assert_eq!(lines("tests/it/main.rs", &format!("//! A.\n{call}// {call}asleep(1);\n")), [2]);
 }
