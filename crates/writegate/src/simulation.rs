@@ -2,7 +2,7 @@
 //! HTTP client, on a simulated disk, network and clock, while everything goes wrong that may.
 //!
 //! ```sh
-//! cargo test --release -p writegate --lib simulation                                  # as many as CI runs
+//! WRITEGATE_HISTORIES=2000 cargo test --release -p writegate --lib simulation         # as many as CI runs
 //! WRITEGATE_HISTORIES=100000 cargo test --release -p writegate --lib simulation       # as many as you like
 //! WRITEGATE_SEED=4711 cargo test --release -p writegate --lib simulation              # one, once more
 //! ```

@@ -38,7 +38,6 @@ pub(super) struct EndpointPlan {
     pub(super) protocol: Option<Protocol>,
     pub(super) zstd: bool,
     pub(super) refuses_when_full: bool,
-    pub(super) max_age: Option<Duration>,
     /// The only tenant it takes.
     pub(super) only: Option<String>,
 }
@@ -159,9 +158,6 @@ impl EndpointPlan {
         if self.refuses_when_full {
             text.push_str("  on_full: refuse\n");
         }
-        if let Some(max_age) = self.max_age {
-            text.push_str(&format!("  max_age: {}s\n", max_age.as_secs()));
-        }
         if let Some(only) = &self.only {
             text.push_str(&format!("  tenants: [{only}]\n"));
         }
@@ -204,7 +200,6 @@ fn endpoint(rng: &mut Rng, number: usize, tenants: &[String]) -> EndpointPlan {
         protocol: if zstd { Some(Protocol::V1) } else { protocol },
         zstd,
         refuses_when_full: one_in(rng, 4),
-        max_age: None,
         only: one_in(rng, 5).then(|| rng.choice(tenants).cloned()).flatten(),
         name,
         character,
