@@ -26,7 +26,7 @@ chores:
                  explore a target of fuzz/ with libFuzzer
   fuzz keep <target>
                  add what exploring found to the target's corpus
-  mutations      plant a mistake per promise and see that the simulation finds it";
+  mutations      plant a mistake per promise and see that the simulation finds it; `mutations memory`: only such";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -38,7 +38,8 @@ fn main() -> ExitCode {
         ["ci", "--quick"] => ci::run(&root, ci::Extent::Quick),
         ["fuzz", "keep", target] => fuzz::keep(&root, target),
         ["fuzz", target, seconds] => fuzz::explore(&root, target, seconds),
-        ["mutations"] => mutations::run(&root),
+        ["mutations"] => mutations::run(&root, None),
+        ["mutations", promise] => mutations::run(&root, Some(promise)),
         _ => bail!("{USAGE}"),
     });
     match done {

@@ -92,7 +92,7 @@ mod tests {
     /// In so many everything happens that can.
     const ENOUGH: u64 = 500;
 
-    const EVERYTHING: [&str; 22] = [
+    const EVERYTHING: [&str; 23] = [
         "acknowledged",
         "refused with 503",
         "delivered again",
@@ -115,6 +115,7 @@ mod tests {
         "connections cut",
         "no answer",
         "endpoint down",
+        "as many in flight as may be",
     ];
 
     type Tally = BTreeMap<&'static str, u64>;

@@ -356,9 +356,7 @@ impl History {
         let count = |points: &super::receiver::Points| points.values().map(BTreeMap::len).sum::<usize>();
         let acknowledged: usize =
             self.memories.values().map(|memory| count(&memory.lock().unwrap().acknowledged)).sum();
-        let stored = |receiver: &Arc<Receiver>| {
-            self.memories.keys().map(|tenant| count(&receiver.stored(tenant))).sum::<usize>()
-        };
+        let stored = |receiver: &Arc<Receiver>| receiver.stored_count();
         let stored: Vec<usize> = self.receivers.iter().map(stored).collect();
         let operations = (self.log_disk.operations(), self.letters_disk.operations());
         let now = super::now().unwrap_or(self.time).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

@@ -96,7 +96,7 @@ impl Plan {
     pub(super) fn new(rng: &mut Rng) -> Self {
         let tenants: Vec<String> = (0..rng.usize(1..3)).map(|number| format!("t{number}")).collect();
         let endpoints: Vec<_> = (0..rng.usize(1..4)).map(|number| endpoint(rng, number, &tenants)).collect();
-        let senders: Vec<_> = (0..rng.usize(1..4)).map(|number| sender(rng, number, &tenants, &endpoints)).collect();
+        let senders: Vec<_> = (0..rng.u32(1..4)).map(|number| sender(rng, number, &tenants, &endpoints)).collect();
         // What never fits is refused for ever.
         let least = if senders.iter().any(|sender| sender.large_one_in.is_some()) { 1 << 20 } else { 0 };
         let segment_bytes = *rng.choice(&[4 << 10, 16 << 10, 64 << 10]).unwrap_or(&4096);
@@ -196,7 +196,7 @@ fn endpoint(rng: &mut Rng, number: usize, tenants: &[String]) -> EndpointPlan {
         edits: one_in(rng, 3),
         exemplars: rng.bool(),
         histograms: !one_in(rng, 4),
-        max_samples: if rng.bool() { 10_000 } else { rng.u32(50..500) },
+        max_samples: if rng.bool() { 10_000 } else { rng.u32(20..400) },
         protocol: if zstd { Some(Protocol::V1) } else { protocol },
         zstd,
         refuses_when_full: one_in(rng, 4),
@@ -206,19 +206,22 @@ fn endpoint(rng: &mut Rng, number: usize, tenants: &[String]) -> EndpointPlan {
     }
 }
 
-fn sender(rng: &mut Rng, number: usize, tenants: &[String], endpoints: &[EndpointPlan]) -> Habit {
+fn sender(rng: &mut Rng, number: u32, tenants: &[String], endpoints: &[EndpointPlan]) -> Habit {
+    let churns = one_in(rng, 5);
     Habit {
         tenant: rng.choice(tenants).cloned().unwrap_or_default(),
-        name: format!("s{number}"),
+        number,
         protocol: if one_in(rng, 3) { Protocol::V2 } else { Protocol::V1 },
         compression: if one_in(rng, 4) { Compression::Zstd } else { Compression::Snappy },
-        series: rng.u32(2..40),
-        pause: Duration::from_millis(rng.u64(20..300)),
+        series: if churns { rng.u32(2..12) } else { rng.u32(2..40) },
+        // Enough, for an endpoint that is slow, to have as many requests in flight as there may be.
+        pause: Duration::from_millis(if churns { rng.u64(1..20) } else { rng.u64(20..300) }),
         large_one_in: one_in(rng, 10).then_some(20),
         bad: one_in(rng, 2).then(|| rng.choice(endpoints).map(|endpoint| endpoint.name.clone())).flatten(),
         histograms: rng.bool(),
         exemplars: rng.bool(),
         volatile: rng.bool(),
+        churns,
     }
 }
 

@@ -15,13 +15,14 @@ use remote_write::{Compression, Protocol, encode, model};
 use writegate_config::TenantName;
 
 use super::life::Door;
-use super::receiver::{Kind, Points, points_of};
+use super::receiver::{Id, Kind, Points, points_of};
 
 /// What a sender sends, for its whole life.
 #[derive(Clone, Debug)]
 pub(super) struct Habit {
     pub(super) tenant: String,
-    pub(super) name: String,
+    /// Of all senders.
+    pub(super) number: u32,
     pub(super) protocol: Protocol,
     pub(super) compression: Compression,
     pub(super) series: u32,
@@ -35,6 +36,8 @@ pub(super) struct Habit {
     pub(super) exemplars: bool,
     /// Whether the second series changes a label from request to request.
     pub(super) volatile: bool,
+    /// Whether each request has series that none had before: nothing must wait for an earlier one then.
+    pub(super) churns: bool,
 }
 
 /// A sender outlives the gateway's processes.
@@ -87,7 +90,7 @@ impl Sender {
                     let mut memory = self.memory.lock().unwrap();
                     *memory.tally.entry("acknowledged").or_default() += 1;
                     for (key, points) in &made.points {
-                        memory.acknowledged.entry(key.clone()).or_default().extend(points);
+                        memory.acknowledged.entry(*key).or_default().extend(points);
                     }
                     self.open = None;
                 }
@@ -171,7 +174,7 @@ impl Sender {
         let (parts, ()) = head.body(()).expect("a head").into_parts();
         let mut memory = self.memory.lock().unwrap();
         for (key, points) in &points {
-            memory.sent.entry(key.clone()).or_default().extend(points);
+            memory.sent.entry(*key).or_default().extend(points);
         }
         let mut count = |what, how_many: usize| *memory.tally.entry(what).or_default() += how_many as u64;
         count("large requests", usize::from(large));
@@ -182,7 +185,8 @@ impl Sender {
 
     /// Sorted by name, as they must be.
     fn labels(&self, number: u32) -> Vec<(&'static str, String)> {
-        let Habit { tenant, name, bad, volatile, .. } = &self.habit;
+        let Habit { tenant, number: sender, bad, volatile, churns, .. } = &self.habit;
+        let generation = if *churns { self.requests } else { 0 };
         let mut labels = vec![("__name__", "simulated_total".to_owned())];
         if let Some(bad) = bad.as_ref().filter(|_| number == 0) {
             labels.push(("bad", bad.clone()));
@@ -190,7 +194,7 @@ impl Sender {
         if number % 7 == 6 {
             labels.push(("drop", "me".to_owned()));
         }
-        labels.push(("id", format!("{name}-{number}")));
+        labels.push(("id", Id { sender: *sender, generation, number }.to_string()));
         labels.push(("tenant", tenant.clone()));
         if *volatile && number == 1 {
             labels.push(("volatile", (self.requests % 3).to_string()));

@@ -180,7 +180,7 @@ impl Verdict {
                 let has = |points: &Points| points.get(&key).is_some_and(|points| points.contains_key(&at));
                 if !has(&stored) && !has(letters) {
                     *of_kind(&mut missing, key.kind) += 1;
-                    example.get_or_insert_with(|| (key.clone(), at));
+                    example.get_or_insert((key, at));
                 }
             }
         }
@@ -220,8 +220,7 @@ impl Verdict {
 fn as_sent_to(endpoint: &EndpointPlan, points: &Points) -> Points {
     let mut sent = Points::new();
     for (key, points) in points {
-        let is_marked =
-            key.id.rsplit('-').next().and_then(|number| number.parse::<u32>().ok()).is_some_and(|it| it % 7 == 6);
+        let is_marked = key.id.number % 7 == 6;
         let is_taken = match key.kind {
             Kind::Sample => true,
             Kind::Histogram => endpoint.histograms,
@@ -230,8 +229,8 @@ fn as_sent_to(endpoint: &EndpointPlan, points: &Points) -> Points {
         if (endpoint.drops && is_marked) || !is_taken {
             continue;
         }
-        let volatile = if endpoint.edits { String::new() } else { key.volatile.clone() };
-        let key = Key { volatile, ..key.clone() };
+        let volatile = if endpoint.edits { None } else { key.volatile };
+        let key = Key { volatile, ..*key };
         sent.entry(key).or_default().extend(points);
     }
     sent
