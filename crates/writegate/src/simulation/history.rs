@@ -147,9 +147,14 @@ impl History {
             sleep(Duration::from_millis(500)).await;
             life.door.end_sending();
             self.tell(format!("senders end; {}", self.state()));
+            let (ended, mut is_refused) = (Instant::now(), false);
             for mut sender in senders {
                 while tokio::time::timeout(Duration::from_secs(10), &mut sender).await.is_err() {
                     self.tell(format!("a sender is not done; {}", self.state()));
+                    if ended.elapsed() > self.accepts_again_within() {
+                        sender.abort();
+                        is_refused = true;
+                    }
                 }
             }
             let ended = Instant::now();
@@ -163,7 +168,7 @@ impl History {
             }
             let evidence = Evidence::gather(&life.engine);
             life.shut_down().await;
-            Some(evidence)
+            Some((evidence, is_refused))
         });
         self.tell(format!("the end; {}", self.state()));
         for receiver in &self.receivers {
@@ -179,7 +184,10 @@ impl History {
         let mut verdict = Verdict::default();
         match evidence {
             None => verdict.breaks("start: the gateway could not start on a disk that is well"),
-            Some(evidence) => {
+            Some((evidence, is_refused)) => {
+                if is_refused && !self.plan.endpoints.iter().any(|it| self.breaks(&it.name)) {
+                    verdict.breaks("progress: a sender is refused for hours");
+                }
                 evidence.tally(&mut self.tally);
                 for (endpoint, receiver) in self.plan.endpoints.iter().zip(&self.receivers) {
                     for (tenant, memory) in &self.memories {
@@ -204,6 +212,13 @@ impl History {
             let pending = row.balance().pending;
             !(pending.is_zero() || breaks && ended.elapsed() > GIVES_UP_AFTER)
         })
+    }
+
+    /// How long senders may be refused once all is well. A log that must keep what its endpoint breaks on stays full for
+    /// ever, if that is all it has.
+    fn accepts_again_within(&self) -> Duration {
+        let breaks = self.plan.endpoints.iter().any(|it| self.breaks(&it.name));
+        if breaks { GIVES_UP_AFTER } else { RECOVERS_WITHIN }
     }
 
     /// Whether an endpoint breaks on some series.
