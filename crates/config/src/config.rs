@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::access::{Authenticator, ServerTls};
 use crate::cidr::IpNet;
 use crate::endpoint::Endpoint;
 use crate::secret::{SecretSource, TextSource};
@@ -22,6 +23,8 @@ pub struct Config {
     pub log: Log,
     /// Limits on requests and series, the same for every tenant.
     pub limits: Limits,
+    /// How senders are told apart, beside the credentials of `tenants`.
+    pub authentication: Vec<Authenticator>,
     /// Who may push, and what differs for whom. The tenant of every listener is admitted.
     pub tenants: Tenants,
     /// The remote-write targets, in the order written; names unique. May be empty.
@@ -37,6 +40,8 @@ pub struct Config {
 pub struct Listener {
     /// The address to bind; `:9009` is all interfaces, as in Go.
     pub address: SocketAddr,
+    /// `None`: plain HTTP.
+    pub tls: Option<ServerTls>,
     /// The tenant of requests without credentials; `None` refuses them.
     pub tenant: Option<TenantName>,
     /// Where else a request names its tenant.
@@ -93,6 +98,8 @@ pub struct Timeouts {
 pub struct Admin {
     /// The address to bind.
     pub address: SocketAddr,
+    /// `None`: plain HTTP.
+    pub tls: Option<ServerTls>,
     /// What callers must show for everything that is not public.
     pub credential: Option<AdminCredential>,
     /// What is served without a credential.

@@ -17,6 +17,8 @@ pub struct Diff {
     /// Entries of `tenants`, by name; `*` stands for every tenant without one. Adding the first entry, removing the
     /// last, and adding or removing `*` change who is admitted.
     pub tenants: Changes<TenantName>,
+    /// How senders are told apart.
+    pub authentication: bool,
     /// The admin listener's credential or what it serves.
     pub admin: bool,
     /// Sizes, times and policy of the log.
@@ -57,7 +59,8 @@ impl Diff {
 /// Compares two configurations.
 #[must_use]
 pub fn diff(old: &Config, new: &Config) -> Diff {
-    let admin_changed = (&old.admin.credential, old.admin.public) != (&new.admin.credential, new.admin.public);
+    let mut old_admin = old.admin.clone();
+    old_admin.address = new.admin.address;
     let mut restart_needed = Vec::new();
     if old.admin.address != new.admin.address {
         restart_needed.push("admin.address");
@@ -71,7 +74,8 @@ pub fn diff(old: &Config, new: &Config) -> Diff {
         endpoints: changes(old.endpoints.iter().map(named), new.endpoints.iter().map(named)),
         listeners: changes(old.listeners.iter().map(addressed), new.listeners.iter().map(addressed)),
         tenants: changes(old.tenants.entries(), new.tenants.entries()),
-        admin: admin_changed,
+        authentication: old.authentication != new.authentication,
+        admin: old_admin != new.admin,
         log: old_log != new.log,
         limits: old.limits != new.limits,
         dead_letters: old.dead_letters_max_size != new.dead_letters_max_size,

@@ -3,6 +3,7 @@
 //! What is written (`node`) becomes [`Config`], which cannot hold a wrong value. No sockets, no logging, no clock;
 //! the only files read are the ones the configuration consists of.
 
+mod access;
 mod cidr;
 mod config;
 mod diff;
@@ -23,6 +24,10 @@ mod yaml;
 
 use std::path::Path;
 
+pub use access::{
+    Authenticator, CertificateFiles, CertificateRules, CertificateSource, ClientAuth, Credential, Jwt, JwtKeys,
+    ServerTls,
+};
 pub use cidr::{InvalidNetwork, IpNet};
 pub use config::{
     Admin, AdminCredential, AdminPublic, Config, Limits, Listener, Log, OnFull, Protocols, Size, TenantSource, Timeouts,
@@ -37,7 +42,8 @@ pub use reference::reference;
 pub use relabel::{NameEscaping, RelabelAction, RelabelConfig};
 pub use secret::{HIDDEN, ReadSecret, Secret, SecretSource, TextSource};
 pub use tenant::{
-    HostPattern, InvalidTenantName, MAX_TENANT_NAME_BYTES, TenantConfig, TenantLog, TenantName, TenantPattern, Tenants,
+    HostPattern, InvalidTenantName, MAX_TENANT_NAME_BYTES, NamePattern, TenantConfig, TenantLog, TenantName,
+    TenantPattern, Tenants,
 };
 pub use url::{InvalidUrl, Scheme, Url};
 

@@ -3,6 +3,7 @@
 //! Never stops at a problem: a wrong value is reported and replaced by its default, and the result is only used if
 //! nothing was reported.
 
+mod access;
 mod auth;
 mod client;
 mod endpoint;
@@ -27,7 +28,11 @@ use crate::warn;
 pub(crate) fn config(root: &Node, report: &mut Report) -> Config {
     let table = Table::open(Field::new(root, ""), &schema::FILE, report);
     let tenants = tenant::tenants(&table, report);
+    let authentication = access::authenticators(&table, report);
     let listeners = listener::listeners(&table, &tenants, report);
+    if let Some(list) = table.get("listeners") {
+        warn::listeners(&list, &listeners, &authentication, &tenants, report);
+    }
     let admin = server::admin(&table, &listeners, report);
     let log = server::log(&section(&table, "log", &schema::LOG, report), report);
     let limits = server::limits(&section(&table, "limits", &schema::LIMITS, report), report);
@@ -44,7 +49,17 @@ pub(crate) fn config(root: &Node, report: &mut Report) -> Config {
         }
     }
     let watched_files = report.watched_files.iter().cloned().collect();
-    Config { listeners, admin, log, limits, tenants, endpoints: all, dead_letters_max_size, watched_files }
+    Config {
+        listeners,
+        admin,
+        log,
+        limits,
+        authentication,
+        tenants,
+        endpoints: all,
+        dead_letters_max_size,
+        watched_files,
+    }
 }
 
 /// What endpoints of all files share while they are read.

@@ -58,11 +58,17 @@ pub(crate) const SECTIONS: &[&Section] = &[
     &LISTENER,
     &TENANT_SOURCE,
     &TIMEOUTS,
+    &SERVER_TLS,
+    &CERTIFICATE,
     &ADMIN,
     &LOG,
     &DEAD_LETTERS,
     &LIMITS,
+    &AUTHENTICATOR,
+    &JWT,
+    &CLIENT_CERTIFICATE,
     &TENANT,
+    &CREDENTIAL,
     &TENANT_LOG,
     &REMOTE_WRITE,
     &QUEUE,
@@ -94,7 +100,7 @@ pub(crate) const FILE: Section = Section {
         key("log", "mapping", "", "the durable log"),
         key("dead_letters", "mapping", "", "what endpoints refused for good"),
         key("limits", "mapping", "", "limits on requests and series"),
-        key("authentication", "list", "", "authenticators shared by all tenants").later(),
+        key("authentication", "list", "", "ways to tell who is speaking, shared by all tenants"),
         key(
             "tenants",
             "list",
@@ -112,7 +118,7 @@ pub(crate) const LISTENER: Section = Section {
     title: "listeners[]",
     keys: &[
         key("address", "host:port", REQUIRED, "the IP address and port to bind; `:9009` is all interfaces"),
-        key("tls_config", "mapping", "", "serve TLS; absent: plain HTTP").later(),
+        key("tls_config", "mapping", "", "serve TLS; absent: plain HTTP"),
         key("tenant", "tenant", "", "what a request without credentials is; absent: such requests get 401"),
         key("tenant_from", "list", "", "where else a request names its tenant"),
         key("allow", "list of CIDR", "", "peers that may connect; absent: everyone"),
@@ -144,11 +150,78 @@ pub(crate) const TIMEOUTS: Section = Section {
     ],
 };
 
+pub(crate) const SERVER_TLS: Section = Section {
+    title: "tls_config of a listener and of admin",
+    keys: &[
+        key("cert_file", "file", "", "the server's certificate chain, PEM; it and all below are read again on change"),
+        key("key_file", "file", "", "its key, PEM"),
+        key("certificates", "list", "", "more of them, chosen by the name the client asks for (SNI)"),
+        key("client_auth", "none, optional or require", "none", "whether clients show a certificate"),
+        key("client_ca_file", "file", "", "authorities of client certificates, PEM; tenants may have their own"),
+        key("crl_file", "file", "", "revoked client certificates, PEM"),
+        key("min_version", "TLS12 or TLS13", "TLS12", "the lowest version"),
+    ],
+};
+
+pub(crate) const CERTIFICATE: Section = Section {
+    title: "tls_config.certificates[]",
+    keys: &[key("cert_file", "file", "", "a certificate chain, PEM"), key("key_file", "file", "", "its key, PEM")],
+};
+
+pub(crate) const AUTHENTICATOR: Section = Section {
+    title: "authentication[]",
+    keys: &[
+        key("jwt", "mapping", "", "signed tokens, as bearer token or as the password of any user"),
+        key("client_certificate", "mapping", "", "the client's certificate"),
+    ],
+};
+
+pub(crate) const JWT: Section = Section {
+    title: "authentication[].jwt",
+    keys: &[
+        key("key_set_file", "file", "", "Opstrace's `{kid: PEM}` or a JWK set; exactly one of these four"),
+        key("key_set_env", "environment variable", "", "a variable with the same"),
+        key("jwks_url", "url", "", "where a JWK set is").later(),
+        key("issuer", "url", "", "an OpenID provider, which says where its keys are").later(),
+        key("tls_config", "mapping", "", "TLS towards it").later(),
+        key("audience", "text", "", "what `aud` must contain; absent: it is not checked"),
+        key("tenant_claim", "text", "sub", "the claim that names the tenant"),
+        key("tenant_pattern", "text with `{tenant}`", "tenant-{tenant}", "where in the claim"),
+        key("fallback_key_file", "file", "", "the public key of tokens that name none; absent: they are refused"),
+        key("revoked_file", "file", "", "tokens that are not taken: a `jti` or the SHA-256 of a token per line"),
+        key("require_exp", "bool", "true", "refuse tokens that never expire"),
+        key("leeway", "duration", "30s", "how far clocks may differ"),
+    ],
+};
+
+pub(crate) const CLIENT_CERTIFICATE: Section = Section {
+    title: "authentication[].client_certificate",
+    keys: &[
+        key(
+            "tenant_from",
+            "common_name, organizational_unit, organization, san_uri, san_dns, san_email or fingerprint",
+            "common_name",
+            "which part names the tenant",
+        ),
+        key("pattern", "text with `{tenant}`", "{tenant}", "where in that part"),
+        key("fingerprints", "mapping of SHA-256 to tenant", "", "with `tenant_from: fingerprint`"),
+    ],
+};
+
+pub(crate) const CREDENTIAL: Section = Section {
+    title: "tenants[].credentials[]",
+    keys: &[
+        key("bearer_token", "secret", "", "a token; exactly one of these three"),
+        key("bearer_token_file", "file", "", "a file with it"),
+        key("basic_auth", "mapping", "", "a user and a password, which may be a bcrypt hash"),
+    ],
+};
+
 pub(crate) const ADMIN: Section = Section {
     title: "admin",
     keys: &[
         key("address", "host:port", "127.0.0.1:9010", "the IP address and port to bind"),
-        key("tls_config", "mapping", "", "serve TLS; absent: plain HTTP").later(),
+        key("tls_config", "mapping", "", "serve TLS; absent: plain HTTP"),
         key("bearer_token_file", "file", "", "the token callers must show; needed off loopback, or `basic_auth`"),
         key("basic_auth", "mapping", "", "the user and password callers must show"),
         key(
@@ -199,10 +272,14 @@ pub(crate) const TENANT: Section = Section {
     keys: &[
         key("name", "tenant or `*`", REQUIRED, "unique; `*` admits, and stands for, all that have no entry"),
         key("id", "text", "the name", "what endpoints are told; no other tenant's name or id, and none for `*`"),
-        key("credentials", "list", "", "what the tenant's senders show").later(),
-        key("client_ca_file", "file", "", "the only authority of client certificates that speak for the tenant")
-            .later(),
-        key("allow", "list of CIDR", "", "peers that may push for the tenant; absent: everyone").later(),
+        key("credentials", "list", "", "what the tenant's senders show: a token, or a user and password"),
+        key(
+            "client_ca_file",
+            "file",
+            "",
+            "the only authority of client certificates that speak for the tenant; it speaks for no other",
+        ),
+        key("allow", "list of CIDR", "", "peers that may push for the tenant; absent: everyone"),
         key("limits", "mapping", "", "where they differ from `limits`").later(),
         key("log", "mapping", "", "where the tenant's log differs from `log`"),
         key("external_labels", "mapping of label name to text", "", "added to series that do not have them"),

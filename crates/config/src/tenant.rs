@@ -5,7 +5,10 @@
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
+use crate::access::Credential;
+use crate::cidr::IpNet;
 use crate::config::OnFull;
 use crate::relabel::RelabelConfig;
 
@@ -130,6 +133,30 @@ impl TenantPattern {
     }
 }
 
+/// A text with one `{tenant}` in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NamePattern {
+    /// What comes before the tenant.
+    pub prefix: String,
+    /// What comes after the tenant.
+    pub suffix: String,
+}
+
+impl NamePattern {
+    /// The part of `text` where the tenant stands, if the rest matches.
+    #[must_use]
+    pub fn tenant_of<'t>(&self, text: &'t str) -> Option<&'t str> {
+        let tenant = text.strip_prefix(&self.prefix)?.strip_suffix(&self.suffix)?;
+        (!tenant.is_empty()).then_some(tenant)
+    }
+}
+
+impl fmt::Display for NamePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{{tenant}}{}", self.prefix, self.suffix)
+    }
+}
+
 /// A host name with one `{tenant}` in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPattern {
@@ -195,7 +222,7 @@ impl Tenants {
     }
 
     /// The list, sorted by name, `*` in its place among them.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (&TenantName, &TenantConfig)> {
+    pub fn entries(&self) -> impl Iterator<Item = (&TenantName, &TenantConfig)> {
         self.entries.iter()
     }
 
@@ -222,6 +249,12 @@ impl FromIterator<(TenantName, TenantConfig)> for Tenants {
 pub struct TenantConfig {
     /// What endpoints are told, if not the name; always `None` for `*`. See [`Tenants::id_of`].
     pub id: Option<String>,
+    /// What the tenant's senders show; none for `*`.
+    pub credentials: Vec<Credential>,
+    /// The only authority whose certificates speak for the tenant, PEM; none for `*`.
+    pub client_ca_file: Option<PathBuf>,
+    /// Peers that may push for the tenant; empty is everyone.
+    pub allow: Vec<IpNet>,
     /// Where the tenant's log differs from the other logs.
     pub log: TenantLog,
     /// Added to series that do not have them. Names are not empty and never start with `__`; values are not empty.

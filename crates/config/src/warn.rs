@@ -4,12 +4,46 @@ use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
+use crate::access::{Authenticator, ClientAuth};
 use crate::config::Listener;
 use crate::endpoint::{Auth, Endpoint, HeaderValue};
 use crate::relabel::{RelabelAction, RelabelConfig};
 use crate::table::{Field, Report};
 use crate::tenant::{TenantName, Tenants};
 use crate::url::{Scheme, Url};
+
+/// Looks at the listeners, knowing how senders show who they are.
+pub(crate) fn listeners(
+    list: &Field<'_>,
+    listeners: &[Listener],
+    authentication: &[Authenticator],
+    tenants: &Tenants,
+    report: &mut Report,
+) {
+    // What is no list has been reported.
+    if listeners.is_empty() {
+        return;
+    }
+    let tokens = tenants.entries().any(|(_, tenant)| !tenant.credentials.is_empty())
+        || authentication.iter().any(|way| matches!(way, Authenticator::Jwt(_)));
+    let certificates = tenants.entries().any(|(_, tenant)| tenant.client_ca_file.is_some())
+        || authentication.iter().any(|way| matches!(way, Authenticator::ClientCertificate(_)));
+    for (item, listener) in list.items(report).iter().zip(listeners) {
+        let asks = listener.tls.as_ref().is_some_and(|tls| tls.client_auth != ClientAuth::None);
+        if listener.tenant.is_none() && !tokens && !(certificates && asks) {
+            let hint = "write `tenant` to take requests without a credential, or credentials into `tenants` or `authentication`";
+            item.warn(report, "no request is accepted: there is no way to tell who is speaking", Some(hint));
+        }
+        let is_loopback = listener.address.ip().is_loopback();
+        if tokens && listener.tls.is_none() && !is_loopback {
+            item.warn(report, "tokens and passwords cross the network without TLS", Some("write `tls_config`"));
+        }
+        if listener.tenant.is_some() && !is_loopback && listener.allow.is_empty() {
+            let hint = "leave `tenant` out to ask for a credential, or write `allow`";
+            item.warn(report, "whoever reaches this address may push without a credential", Some(hint));
+        }
+    }
+}
 
 /// Looks at one endpoint, knowing which tenants there can be.
 pub(crate) fn endpoint(
@@ -40,7 +74,8 @@ pub(crate) fn endpoint(
 }
 
 fn several_tenants(endpoint: &Endpoint, listeners: &[Listener], tenants: &Tenants) -> bool {
-    let any_name = listeners.iter().any(|listener| !listener.tenant_from.is_empty());
+    // A credential names any tenant, so it is the list that says which there are.
+    let any_name = listeners.iter().any(|listener| !listener.tenant_from.is_empty() || listener.tenant.is_none());
     let mut names: Vec<&TenantName> = match (any_name, tenants.closed_list()) {
         (true, None) => {
             return match endpoint.tenants.as_slice() {

@@ -3,7 +3,11 @@
 //! Defaults are written out; features that are off are left out.
 
 use std::fmt::{self, Display, Write};
+use std::path::PathBuf;
 
+use crate::access::{
+    Authenticator, CertificateFiles, CertificateSource, ClientAuth, Credential, Jwt, JwtKeys, ServerTls,
+};
 use crate::config::{Admin, AdminCredential, Config, Limits, Listener, Log, OnFull, Size, TenantSource};
 use crate::endpoint::{
     Auth, AzureAd, AzureCloud, AzureIdentity, ClientTls, CompressionChoice, Endpoint, HeaderValue, OAuth2, OAuth2Grant,
@@ -31,6 +35,7 @@ impl Display for Config {
         out.mapping("log", |out| log(out, &self.log))?;
         out.mapping("dead_letters", |out| out.plain("max_size", ShowSize(self.dead_letters_max_size)))?;
         out.mapping("limits", |out| limits(out, &self.limits))?;
+        out.list("authentication", &self.authentication, authenticator)?;
         out.list("tenants", self.tenants.entries(), |out, (name, each)| tenant(out, name, each))?;
         if self.endpoints.is_empty() {
             return out.plain("remote_write", "[]");
@@ -86,6 +91,11 @@ impl Yaml<'_, '_> {
         }
     }
 
+    /// `key: "name"` if there is one.
+    fn file(&mut self, key: &str, file: Option<&PathBuf>) -> fmt::Result {
+        file.map_or(Ok(()), |file| self.text(key, file.display()))
+    }
+
     fn mapping(&mut self, key: &str, write: impl FnOnce(&mut Self) -> fmt::Result) -> fmt::Result {
         self.open(key)?;
         write(self)?;
@@ -138,6 +148,7 @@ fn quoted(value: impl Display) -> String {
 
 fn listener(out: &mut Yaml<'_, '_>, listener: &Listener) -> fmt::Result {
     out.text("address", listener.address)?;
+    listener.tls.as_ref().map_or(Ok(()), |tls| server_tls(out, tls))?;
     if let Some(tenant) = &listener.tenant {
         out.text("tenant", tenant)?;
     }
@@ -162,6 +173,7 @@ fn listener(out: &mut Yaml<'_, '_>, listener: &Listener) -> fmt::Result {
 
 fn admin(out: &mut Yaml<'_, '_>, admin: &Admin) -> fmt::Result {
     out.text("address", admin.address)?;
+    admin.tls.as_ref().map_or(Ok(()), |tls| server_tls(out, tls))?;
     match &admin.credential {
         None => {}
         Some(AdminCredential::Bearer(token)) => out.secret("bearer_token", token)?,
@@ -170,6 +182,69 @@ fn admin(out: &mut Yaml<'_, '_>, admin: &Admin) -> fmt::Result {
     let served = [("metrics", admin.public.metrics), ("healthy", admin.public.healthy), ("ready", admin.public.ready)];
     let public: Vec<&str> = served.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect();
     out.plain("public", format_args!("[{}]", public.join(", ")))
+}
+
+fn server_tls(out: &mut Yaml<'_, '_>, tls: &ServerTls) -> fmt::Result {
+    let pair = |out: &mut Yaml<'_, '_>, files: &CertificateFiles| {
+        out.text("cert_file", files.cert_file.display())?;
+        out.text("key_file", files.key_file.display())
+    };
+    out.mapping("tls_config", |out| {
+        let (first, more) = tls.certificates.split_first().ok_or(fmt::Error)?;
+        pair(out, first)?;
+        out.list("certificates", more, pair)?;
+        out.plain(
+            "client_auth",
+            match tls.client_auth {
+                ClientAuth::None => "none",
+                ClientAuth::Optional => "optional",
+                ClientAuth::Require => "require",
+            },
+        )?;
+        out.file("client_ca_file", tls.client_ca_file.as_ref())?;
+        out.file("crl_file", tls.crl_file.as_ref())?;
+        out.plain("min_version", if tls.min_version == TlsVersion::Tls13 { "TLS13" } else { "TLS12" })
+    })
+}
+
+fn authenticator(out: &mut Yaml<'_, '_>, authenticator: &Authenticator) -> fmt::Result {
+    match authenticator {
+        Authenticator::Jwt(config) => out.mapping("jwt", |out| jwt(out, config)),
+        Authenticator::ClientCertificate(rules) => out.mapping("client_certificate", |out| {
+            let source = match &rules.source {
+                CertificateSource::CommonName => "common_name",
+                CertificateSource::OrganizationalUnit => "organizational_unit",
+                CertificateSource::Organization => "organization",
+                CertificateSource::SanUri => "san_uri",
+                CertificateSource::SanDns => "san_dns",
+                CertificateSource::SanEmail => "san_email",
+                CertificateSource::Fingerprint(_) => "fingerprint",
+            };
+            out.plain("tenant_from", source)?;
+            out.text("pattern", &rules.pattern)?;
+            let CertificateSource::Fingerprint(known) = &rules.source else { return Ok(()) };
+            out.mapping("fingerprints", |out| {
+                known.iter().try_for_each(|(print, tenant)| out.text(&quoted(print), tenant))
+            })
+        }),
+    }
+}
+
+fn jwt(out: &mut Yaml<'_, '_>, jwt: &Jwt) -> fmt::Result {
+    match &jwt.keys {
+        JwtKeys::File(file) => out.text("key_set_file", file.display())?,
+        JwtKeys::Environment(variable) => out.text("key_set_env", variable)?,
+        JwtKeys::Url(url) => out.text("jwks_url", url.redacted())?,
+        JwtKeys::Issuer(url) => out.text("issuer", url.redacted())?,
+    }
+    jwt.tls.as_ref().map_or(Ok(()), |config| tls(out, config))?;
+    out.optional("audience", jwt.audience.as_ref())?;
+    out.text("tenant_claim", &jwt.tenant_claim)?;
+    out.text("tenant_pattern", &jwt.tenant_pattern)?;
+    out.file("fallback_key_file", jwt.fallback_key_file.as_ref())?;
+    out.file("revoked_file", jwt.revoked_file.as_ref())?;
+    out.plain("require_exp", jwt.require_exp)?;
+    out.plain("leeway", ShowDuration(jwt.leeway))
 }
 
 fn basic(out: &mut Yaml<'_, '_>, username: &TextSource, password: &SecretSource) -> fmt::Result {
@@ -209,6 +284,12 @@ fn limits(out: &mut Yaml<'_, '_>, limits: &Limits) -> fmt::Result {
 fn tenant(out: &mut Yaml<'_, '_>, name: &TenantName, tenant: &TenantConfig) -> fmt::Result {
     out.text("name", name)?;
     out.optional("id", tenant.id.as_ref())?;
+    out.list("credentials", &tenant.credentials, |out, credential| match credential {
+        Credential::Bearer(token) => out.secret("bearer_token", token),
+        Credential::Basic { username, password } => basic(out, username, password),
+    })?;
+    out.file("client_ca_file", tenant.client_ca_file.as_ref())?;
+    out.texts("allow", &tenant.allow)?;
     if tenant.log != TenantLog::default() {
         out.mapping("log", |out| {
             if let Some(max_size) = tenant.log.max_size {

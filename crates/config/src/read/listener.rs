@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::config::{Listener, Protocols, TenantSource, Timeouts};
 use crate::node::{Node, Value};
 use crate::read::client::is_token;
-use crate::read::section;
+use crate::read::{access, section};
 use crate::schema;
 use crate::table::{Field, Report, Table};
 use crate::tenant::{HostPattern, TenantName, Tenants};
@@ -41,13 +41,6 @@ pub(super) fn listeners(file: &Table<'_>, tenants: &Tenants, report: &mut Report
         if let Some(field) = table.get("tenant") {
             check_admitted(&field, listener.tenant.as_ref(), tenants, report);
         }
-        if listener.tenant.is_none() {
-            table.field().warn(
-                report,
-                "no request is accepted without a credential",
-                Some("write `tenant` to take them"),
-            );
-        }
         listeners.push(listener);
     }
     if matches!(&list.node.value, Value::List(items) if items.is_empty()) {
@@ -70,6 +63,7 @@ fn listener(table: &Table<'_>, report: &mut Report) -> Listener {
     let allow = table.get("allow").map(|list| list.items(report)).unwrap_or_default();
     Listener {
         address: DEFAULT_ADDRESS,
+        tls: table.get("tls_config").and_then(|tls| access::server_tls(tls, report)),
         tenant: table.get("tenant").and_then(|field| field.parse(report, TenantName::new)),
         tenant_from: sources.into_iter().filter_map(|source| tenant_source(source, report)).collect(),
         allow: allow.iter().filter_map(|network| network.parse(report, str::parse)).collect(),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::config::{Admin, AdminCredential, AdminPublic, Limits, Listener, Log, OnFull, Size};
 use crate::read::listener::parse_address;
-use crate::read::{auth, section};
+use crate::read::{access, auth, section};
 use crate::schema;
 use crate::secret::{SecretSource, TextSource};
 use crate::table::{Report, Table};
@@ -52,10 +52,11 @@ pub(super) fn admin(file: &Table<'_>, listeners: &[Listener], report: &mut Repor
             "write bearer_token_file or basic_auth, or `public: [metrics, healthy, ready]` to serve nothing else",
         );
     }
-    if !address.ip().is_loopback() && written {
+    let tls = table.get("tls_config").and_then(|tls| access::server_tls(tls, report));
+    if !address.ip().is_loopback() && written && tls.is_none() {
         at.warn(report, "the credential crosses the network without TLS", None);
     }
-    Admin { address, credential, public, public_only }
+    Admin { address, tls, credential, public, public_only }
 }
 
 fn public(admin: &Table<'_>, report: &mut Report) -> AdminPublic {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::node::Value;
 use crate::read::server::{ON_FULL, parse_log_size};
-use crate::read::{client, section, write_relabel_configs};
+use crate::read::{access, client, section, write_relabel_configs};
 use crate::schema;
 use crate::table::{Field, Report, Table};
 use crate::tenant::{OTHERS, TenantConfig, TenantLog, TenantName, Tenants};
@@ -24,7 +24,11 @@ fn tenant(item: Field<'_>, taken: &mut Taken, report: &mut Report) -> Option<(Te
     let table = Table::open(item, &schema::TENANT, report);
     let name_field = table.required("name", report);
     let name = name_field.as_ref().and_then(|field| field.parse(report, TenantName::new));
+    let allow = table.get("allow").map(|list| list.items(report)).unwrap_or_default();
     let config = TenantConfig {
+        credentials: access::credentials(&table, report),
+        client_ca_file: table.get("client_ca_file").and_then(|file| file.file(report)),
+        allow: allow.iter().filter_map(|network| network.parse(report, str::parse)).collect(),
         id: table.get("id").and_then(|field| field.parse(report, parse_id)),
         log: log(&table, report),
         external_labels: external_labels(&table, report),
@@ -32,6 +36,13 @@ fn tenant(item: Field<'_>, taken: &mut Taken, report: &mut Report) -> Option<(Te
     };
     let (name_field, name) = (name_field?, name?);
     taken.take(&name_field, name.as_str(), report);
+    for key in ["credentials", "client_ca_file"] {
+        if name.as_str() == OTHERS
+            && let Some(field) = table.get(key)
+        {
+            field.wrong(report, format_args!("`{OTHERS}` stands for many tenants, which must not share a credential"));
+        }
+    }
     if let (Some(id), Some(field)) = (&config.id, table.get("id")) {
         if name.as_str() == OTHERS {
             field.wrong(report, format_args!("`{OTHERS}` stands for many tenants, which must not share an id"));
