@@ -8,7 +8,7 @@
 //! * JSON Web Tokens: [`token`] checks them under the keys of a [`key_set`]; [`revocation`] knows those that are void;
 //!   [`issue`] makes keys and tokens.
 //! * Static tokens and passwords: [`secret`].
-//! * Client certificates: `certificate`.
+//! * Client certificates: [`certificate`].
 //! * What has been verified is remembered in a [`cache`], and what a user may do is in [`rbac`].
 //!
 //! Signatures are checked with aws-lc-rs directly, not through a JWT library: which algorithm a key takes is then decided
@@ -16,6 +16,7 @@
 //! of another crate could switch.
 
 pub mod cache;
+pub mod certificate;
 mod hex;
 pub mod issue;
 pub mod key;
