@@ -32,6 +32,13 @@ pub struct Predecessors {
 }
 
 impl Predecessors {
+    /// As before, for a delivery that lacks a record before `position`: what the others found through that one is not known
+    /// here.
+    #[must_use]
+    pub fn without_what_is_before(self, position: Position) -> Self {
+        Self { known_from: self.known_from.max(position), ..self }
+    }
+
     /// The known ones, from the nearest to the farthest.
     pub fn records(&self) -> impl Iterator<Item = Position> + '_ {
         self.near.iter().map(|distance| self.position - distance)

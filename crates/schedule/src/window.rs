@@ -203,6 +203,24 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_only_others_could_read_does_not_break_the_chain() {
+        let shared = std::sync::Arc::default();
+        let delivery = || Delivery { window: Window::new(), order: DeliveryOrder::new(std::sync::Arc::clone(&shared)) };
+        let (mut other, mut this) = (delivery(), delivery());
+        (0..4).for_each(|position| other.admit(position, &[7]));
+        this.admit(0, &[7]);
+        // 1 is damaged here, so that 2 seems to wait for nothing.
+        for position in [2, 3] {
+            let found = this.order.as_it_came(position, [7].into_iter(), this.window.open());
+            this.window.admit(position, (), &found.without_what_is_before(2));
+        }
+        assert_eq!(this.take(), [0]);
+        this.window.settle([0]);
+        assert_eq!(this.take(), [2]);
+        assert!(this.take().is_empty(), "3 waits for 2");
+    }
+
+    #[test]
     fn positions_from_the_first_record_to_the_last_are_bounded() {
         let mut delivery = Delivery::new();
         assert!(delivery.window.has_room(1_000_000));

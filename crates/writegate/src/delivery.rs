@@ -307,6 +307,8 @@ impl Deliveries {
             return;
         }
         let stop = CancellationToken::new();
+        let live = (tenant.name.to_string(), endpoint.config.name.clone());
+        let behind = if work == Work::Live { None } else { state.rows.get(&live).cloned() };
         let context = Context {
             shared: Arc::clone(&self.shared),
             endpoint: Arc::clone(endpoint),
@@ -318,6 +320,7 @@ impl Deliveries {
             rules: rules(&state.settings, &tenant.name, &endpoint.config),
             stop: stop.clone(),
             work,
+            behind,
             condition: Condition::default(),
         };
         let (tenant, row, endpoint_) = (Arc::clone(tenant), Arc::clone(&context.row), Arc::clone(endpoint));

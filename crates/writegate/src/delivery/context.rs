@@ -50,6 +50,9 @@ pub(super) struct Context {
     pub(super) rules: Option<Arc<Rules>>,
     pub(super) stop: CancellationToken,
     pub(super) work: Work,
+    /// Of a replay: the live row, which it must not overtake. An endpoint that takes each series in its order would refuse
+    /// what comes live after a replay has brought something newer.
+    pub(super) behind: Option<Arc<Row>>,
     /// Records below were perhaps in flight when an earlier process ended.
     pub(super) perhaps_sent: Position,
     pub(super) condition: Condition,

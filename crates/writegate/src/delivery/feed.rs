@@ -6,6 +6,7 @@ use std::sync::Arc;
 use segment_log::{GapCause, Log, Position, Read, ReadError, Reader, Record};
 use tokio::task::JoinError;
 
+use super::context::Context;
 use super::form::Held;
 use crate::ledger::Row;
 use crate::offload::offload;
@@ -34,14 +35,37 @@ pub(super) struct Feed {
     row: Arc<Row>,
     /// Nothing from there on is read.
     until: Position,
+    /// Nothing is read that this row has not settled.
+    behind: Option<Arc<Row>>,
     next: Position,
+    /// Behind the last record that could not be read, if any.
+    damaged_until: Position,
     /// A failed read leaves none.
     reader: Option<Reader>,
 }
 
 impl Feed {
-    pub(super) fn new(log: Arc<Log>, row: Arc<Row>, until: Position) -> Self {
-        Self { next: row.low(), log, row, until, reader: None }
+    pub(super) fn new(context: &Context) -> Self {
+        let (log, row) = (Arc::clone(&context.tenant.log), Arc::clone(&context.row));
+        Self {
+            next: row.low(),
+            log,
+            row,
+            until: context.until(),
+            behind: context.behind.clone(),
+            damaged_until: 0,
+            reader: None,
+        }
+    }
+
+    /// Nothing from there on may be read now.
+    fn limit(&self) -> Position {
+        self.behind.as_ref().map_or(self.until, |live| self.until.min(live.low()))
+    }
+
+    /// Whether there is more to read once the live delivery is further.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.behind.as_ref().is_some_and(|live| self.next >= live.low() && self.next < self.until)
     }
 
     /// Whether the log holds more than was read.
@@ -51,7 +75,12 @@ impl Feed {
 
     /// How many records that is, those that are settled already among them.
     pub(super) fn behind(&self) -> u64 {
-        self.until.min(self.log.head()).saturating_sub(self.next)
+        self.limit().min(self.log.head()).saturating_sub(self.next)
+    }
+
+    /// Behind the last record that could not be read; 0 if all could.
+    pub(super) const fn damaged_until(&self) -> Position {
+        self.damaged_until
     }
 
     /// The position that is read next.
@@ -73,9 +102,10 @@ impl Feed {
         let reader = self.reader.take().unwrap_or_else(|| self.log.reader(self.next));
         let (reader, read) = read_some(reader, READ_BYTES, READ_RECORDS).await?;
         let mut records = Vec::with_capacity(read.len());
+        let limit = self.limit();
         for read in read {
             match read {
-                Read::Record(record) if record.position >= self.until => break,
+                Read::Record(record) if record.position >= limit => break,
                 Read::Record(record) => {
                     self.next = record.position + 1;
                     if !self.row.is_settled(record.position) {
@@ -83,8 +113,11 @@ impl Feed {
                     }
                 }
                 Read::Gap { from, to, counts, cause } => {
-                    book_gap(&self.row, from..to.min(self.until), counts, cause)?;
-                    self.next = to;
+                    self.next = to.min(limit);
+                    if cause == GapCause::Damaged {
+                        self.damaged_until = self.damaged_until.max(self.next);
+                    }
+                    book_gap(&self.row, from..self.next, counts, cause)?;
                 }
             }
         }

@@ -137,6 +137,12 @@ impl Deliveries {
         self.lock().rows.insert(key.clone(), Arc::clone(&row));
         match endpoint.filter(|endpoint| endpoint.config.takes(&key.0)) {
             Some(endpoint) if plan.state == ReplayState::Running => {
+                // What the log does not have any more is booked: it would be waited for without end.
+                if let Err(error) = tenant.log.cursor(&key.1, Start::Oldest) {
+                    let why = format!("its cursor cannot be opened: {}", Chain(&error));
+                    endpoint.health.fails(&endpoint.config.name, &delivery_name(&row), &why, None);
+                    return;
+                }
                 let work = Work::Replay { until: plan.until, rate: plan.rate };
                 self.spawn(key, Launch { tenant, endpoint: &endpoint, row, work, is_new: false });
             }

@@ -36,6 +36,9 @@ const ENOUGH_RECORDS: u64 = 32;
 /// than a request of its own.
 const MERGED_2_0: u64 = 2_000;
 
+/// How often a replay that has come up to the live delivery looks whether that has gone on.
+const LIVE_GOES_ON: Duration = Duration::from_millis(100);
+
 /// The task that moves one cursor.
 pub(super) struct Delivery {
     context: Arc<Context>,
@@ -56,7 +59,7 @@ type Waiting = Pin<Box<dyn Future<Output = Turn> + Send>>;
 
 impl Delivery {
     pub(super) fn new(context: Arc<Context>) -> Self {
-        let feed = Feed::new(Arc::clone(&context.tenant.log), Arc::clone(&context.row), context.until());
+        let feed = Feed::new(&context);
         let pace = Pace::new(&context.work);
         let order = DeliveryOrder::new(Arc::clone(&context.tenant.order));
         let (window, flights) = (Window::new(), JoinSet::new());
@@ -113,6 +116,7 @@ impl Delivery {
                     self.forget_waiting();
                 },
                 () = until(self.pace.next), if self.pace.is_ahead() => {}
+                () = tokio::time::sleep(LIVE_GOES_ON), if self.feed.is_held_back() => self.stalled = false,
                 () = until(self.gathering), if waiting.is_none() && self.gathering.is_some() => {}
                 more = head.changed() => {
                     self.stalled = false;
@@ -213,6 +217,7 @@ impl Delivery {
                 Some(footprint) => self.order.edited(position, footprint.iter().copied(), open),
                 None => self.order.as_it_came(position, record::footprint(&held.0.meta), open),
             };
+            let predecessors = predecessors.without_what_is_before(self.feed.damaged_until());
             self.window.admit(position, held, &predecessors);
         }
         Ok(())

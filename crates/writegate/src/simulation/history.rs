@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use writegate_config::Config;
 
 use super::life::Life;
-use super::plan::{End, Event, LifePlan, Plan};
+use super::plan::{End, EndpointPlan, Event, LifePlan, Plan};
 use super::receiver::{Mood, Receiver};
 use super::sender::{Memory, Sender};
 use super::verdict::{Case, Evidence, Verdict};
@@ -51,7 +51,6 @@ struct History {
     story: Vec<String>,
     tally: BTreeMap<&'static str, u64>,
     has_decayed: bool,
-    is_loud: bool,
 }
 
 /// Tells the history of a seed.
@@ -78,7 +77,8 @@ impl History {
             Arc::new(tokio::sync::Mutex::new(Sender::new(habit.clone(), rng.u64(..), memory)))
         };
         let senders = plan.senders.iter().map(&mut sender).collect();
-        let receivers = plan.endpoints.iter().map(|it| Arc::new(Receiver::new(it.character.clone(), rng.u64(..))));
+        let receiver = |it: &EndpointPlan| Receiver::new(it.name.clone(), it.character.clone(), rng.u64(..));
+        let receivers = plan.endpoints.iter().map(receiver).map(Arc::new);
         Self {
             receivers: receivers.collect(),
             senders,
@@ -91,7 +91,6 @@ impl History {
             story: Vec::new(),
             tally: BTreeMap::new(),
             has_decayed: false,
-            is_loud: std::env::var_os("WRITEGATE_SEED").is_some(),
             plan,
             rng,
         }
@@ -360,7 +359,7 @@ impl History {
 
     fn tell(&mut self, line: String) {
         // At once, in case it does not end.
-        if self.is_loud {
+        if super::is_loud() {
             println!("{line}");
         }
         self.story.push(line);

@@ -129,6 +129,7 @@ pub(super) enum Mood {
 
 /// One endpoint.
 pub(super) struct Receiver {
+    name: String,
     character: Character,
     state: Mutex<State>,
 }
@@ -151,7 +152,7 @@ const MOST_IN_FLIGHT: usize = 64;
 const MOST_BYTES: usize = (3 << 20) + (2 << 20);
 
 impl Receiver {
-    pub(super) fn new(character: Character, seed: u64) -> Self {
+    pub(super) fn new(name: String, character: Character, seed: u64) -> Self {
         let state = State {
             rng: Rng::with_seed(seed),
             mood: Mood::Fine,
@@ -162,7 +163,7 @@ impl Receiver {
             broken: VecDeque::new(),
             replayed: false,
         };
-        Self { character, state: Mutex::new(state) }
+        Self { name, character, state: Mutex::new(state) }
     }
 
     pub(super) fn set_mood(&self, mood: Mood) {
@@ -271,7 +272,11 @@ impl Receiver {
     /// Looks at a request and takes it, or not.
     fn judge(&self, headers: &HeaderMap, body: &[u8]) -> Response<Full<Bytes>> {
         let mut state = self.lock();
-        match self.take(&mut state, headers, body) {
+        let taken = self.take(&mut state, headers, body);
+        if super::is_loud() {
+            self.tell(headers, body, taken.as_ref().err());
+        }
+        match taken {
             Ok(written) => {
                 let mut response = Response::new(Full::default());
                 *response.status_mut() = StatusCode::NO_CONTENT;
@@ -292,6 +297,21 @@ impl Receiver {
                 response
             }
         }
+    }
+
+    /// What came, and what became of it.
+    fn tell(&self, headers: &HeaderMap, body: &[u8], refused: Option<&(StatusCode, String)>) {
+        let header = |name: &str| headers.get(name).map(http::HeaderValue::as_bytes);
+        let protocol = content::protocol_from_content_type(header(CONTENT_TYPE.as_str()));
+        let compression = content::compression_from_content_encoding(header(CONTENT_ENCODING.as_str()));
+        let decoded = compression.ok().and_then(|compression| decompress(compression, body).ok()).unwrap_or_default();
+        let request = protocol.ok().and_then(|protocol| read::read(protocol, &decoded).ok());
+        let mut times = BTreeMap::<u32, (i64, i64, usize)>::new();
+        for (key, at, _) in request.iter().flat_map(|request| &request.series).flat_map(points_of) {
+            let (first, last, count) = times.entry(key.id.sender).or_insert((at, at, 0));
+            (*first, *last, *count) = (at.min(*first), at.max(*last), *count + 1);
+        }
+        println!("  {}: {times:?} {}", self.name, refused.map_or("taken", |(_, why)| why));
     }
 
     /// What was written, where the protocol has one say so.

@@ -171,6 +171,34 @@ fn what_an_endpoint_refuses_of_a_replay_is_counted_there_by_the_record_and_kept_
     });
 }
 
+#[test]
+fn a_replay_does_not_overtake_what_is_still_to_be_delivered_live() {
+    bounded(async {
+        let judge = Judge::new(400).ordered().all_or_nothing();
+        let sink = receiver_that(EndpointSettings { judge: Some(judge), ..EndpointSettings::default() }).await;
+        let gateway = Setup::new().endpoint("a", &sink).start().await;
+        gateway.accept(Protocol::V1, &request([sample_of("up", 1)])).await;
+        gateway.settled().await;
+        let gate = Gate::new();
+        sink.script([Reply::healthy().behind(&gate)]);
+        gateway.accept(Protocol::V1, &request([sample_of("up", 2)])).await;
+        sink.wait_until(crate::harness::PATIENCE, |stats| stats.requests == 2).await.unwrap();
+        gateway.accept(Protocol::V1, &request([sample_of("up", 3)])).await;
+        let id = begin(&gateway, "a", json!({"from": "earliest"})).await;
+        sink.wait_until(crate::harness::PATIENCE, |stats| stats.requests == 3).await.unwrap();
+        eventually("the replay has sent what was delivered live", || async {
+            (gateway.replay_row(id).await.samples.delivered == 1).then_some(())
+        })
+        .await;
+        gate.open();
+        gateway.settled().await;
+        let (live, row) = (gateway.ledger("default", "a").await, done(&gateway, id).await);
+        assert_eq!((live.samples.delivered, live.samples.dropped.len()), (3, 0), "{live:?}");
+        assert_eq!(row.samples.accepted, 3, "{row:?}");
+        gateway.finish().await;
+    });
+}
+
 /// What a new endpoint gets of two records that are there already, and one that comes.
 async fn new_endpoint(from: &str) -> (Endpoint, TestGateway, Vec<Vec<testkit::ledger::Point>>) {
     let sink = receiver().await;
