@@ -6,7 +6,9 @@
 //! | [`rate`] | samples, bytes or requests per second | a bucket that fills in a second |
 //! | [`window`] | requests per tenant and path rule | a sliding window, for the headers that tell how much is left |
 //! | [`series`] | how many series a tenant has | the hashes seen in the last 10 to 20 minutes |
+//! | [`fair`] | bytes of all requests in flight | a budget of which each tenant has a share when it is short |
 
+pub mod fair;
 pub mod rate;
 pub mod series;
 pub mod window;
