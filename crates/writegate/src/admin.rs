@@ -27,7 +27,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use writegate_config::{AdminCredential, TenantName};
@@ -79,29 +81,48 @@ pub(crate) async fn run(app: Arc<App>, socket: TcpListener, stop: CancellationTo
             },
         };
         let (admin, stop) = (Arc::clone(&admin), stop.clone());
-        connections.spawn(async move {
-            let service = service_fn(|request| {
-                let admin = Arc::clone(&admin);
-                async move { Ok::<_, std::convert::Infallible>(respond(admin, request).await) }
-            });
-            let mut server = http1::Builder::new();
-            server.timer(TokioTimer::new());
-            let connection = server.serve_connection(TokioIo::new(stream), service);
-            tokio::pin!(connection);
-            let served = tokio::select! {
-                served = connection.as_mut() => served,
-                () = stop.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = served {
-                tracing::debug!(%error, "an admin connection ended");
-            }
-        });
+        connections.spawn(greet(admin, stream, stop));
     }
     connections.close();
     connections.wait().await;
+}
+
+/// Serves a connection, after its TLS handshake if there is to be one.
+async fn greet(admin: Arc<Admin>, stream: TcpStream, stop: CancellationToken) {
+    let Some(config) = admin.app.admin_tls.load_full() else {
+        return serve(admin, stream, stop).await;
+    };
+    let handshake = tokio::time::timeout(BODY_WITHIN, TlsAcceptor::from(config).accept(stream));
+    match tokio::select! { () = stop.cancelled() => return, shaken = handshake => shaken } {
+        Ok(Ok(stream)) => serve(admin, stream, stop).await,
+        Ok(Err(error)) => tracing::warn!(%error, "a TLS handshake with the admin server failed"),
+        Err(_elapsed) => tracing::debug!("a TLS handshake with the admin server did not end in time"),
+    }
+}
+
+async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    admin: Arc<Admin>,
+    stream: S,
+    stop: CancellationToken,
+) {
+    let service = service_fn(|request| {
+        let admin = Arc::clone(&admin);
+        async move { Ok::<_, std::convert::Infallible>(respond(admin, request).await) }
+    });
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new());
+    let connection = server.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "an admin connection ended");
+    }
 }
 
 async fn watch_rates(admin: Arc<Admin>, stop: CancellationToken) {

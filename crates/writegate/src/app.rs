@@ -8,20 +8,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use segment_log::{FileStorage, OpenError, Storage, StoreOptions};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use writegate_config::{Changes, Config, Problems};
 
+use crate::auth::{AuthError, Authentication};
 use crate::chain::Chain;
 use crate::clock::now_ms;
 use crate::delivery::Patience;
 use crate::engine::{Engine, Ground};
-use crate::ingest::{Gate, Ingest, PushStats};
+use crate::ingest::{Gate, Ingest, PushStats, Settings};
 use crate::ledger::Row;
-use crate::{admin, engine};
+use crate::tls::TlsError;
+use crate::{admin, engine, tls};
 
 /// How often the configuration's files are looked at.
 const WATCH: Duration = Duration::from_secs(2);
@@ -39,6 +41,9 @@ pub(crate) struct App {
     pub(crate) config: ArcSwap<Config>,
     config_file: Option<PathBuf>,
     gate: Arc<ArcSwap<Gate>>,
+    authentication: Arc<ArcSwap<Authentication>>,
+    /// `None`: the admin server speaks plain HTTP.
+    pub(crate) admin_tls: ArcSwapOption<rustls::ServerConfig>,
     /// Pushes are refused: the process is about to end.
     closing: Arc<AtomicBool>,
     listeners: tokio::sync::Mutex<HashMap<SocketAddr, Listening>>,
@@ -113,6 +118,19 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// A listener's certificates cannot be used.
+    #[error("the TLS of {what} {address} cannot be served")]
+    Tls {
+        /// The listener or the admin server.
+        what: &'static str,
+        /// As configured.
+        address: SocketAddr,
+        /// Why.
+        source: Box<TlsError>,
+    },
+    /// Credentials cannot be used.
+    #[error("senders' credentials cannot be used")]
+    Authentication(#[from] Box<AuthError>),
     /// The data directory is not there and cannot be made.
     #[error("create the data directory {}", path.display())]
     CreateDirectory {
@@ -175,7 +193,14 @@ impl Gateway {
         let engine = Engine::open(ground, &config).await?;
         let push_stats = Arc::new(PushStats::default());
         let closing = Arc::new(AtomicBool::new(false));
-        let gate = Gate::new(Arc::clone(&engine.tenants), config.limits, Arc::clone(&push_stats), Arc::clone(&closing));
+        let authentication = Arc::new(ArcSwap::from_pointee(Authentication::load(&config).map_err(Box::new)?));
+        let gate = Gate::new(
+            Arc::clone(&engine.tenants),
+            Arc::clone(&authentication),
+            config.limits,
+            Arc::clone(&push_stats),
+            Arc::clone(&closing),
+        );
         let (admin_socket, admin_address) = bind("the admin server", config.admin.address).await?;
         let app = Arc::new(App {
             engine,
@@ -183,6 +208,8 @@ impl Gateway {
             config: ArcSwap::from_pointee(config.clone()),
             config_file,
             gate: Arc::new(ArcSwap::from_pointee(gate)),
+            authentication,
+            admin_tls: ArcSwapOption::new(admin_tls(&config)?),
             closing,
             listeners: tokio::sync::Mutex::default(),
             reload: Mutex::new(Reload { error: None, succeeded_ms: now_ms() }),
@@ -324,11 +351,16 @@ impl App {
         }
         // What can fail comes first, so that a failure leaves everything as it was.
         let log_limits = engine::limits(&new.log)?;
+        let authentication = Authentication::load(&new).map_err(Box::new).map_err(StartError::Authentication)?;
+        let admin_tls = admin_tls(&new)?;
         self.listen(&new).await?;
+        self.admin_tls.store(admin_tls);
+        self.authentication.store(Arc::new(authentication));
         self.engine.set_limits(log_limits, &new);
         if diff.limits {
             let stats = Arc::clone(&self.push_stats);
-            let gate = Gate::new(Arc::clone(&self.engine.tenants), new.limits, stats, Arc::clone(&self.closing));
+            let (tenants, authentication) = (Arc::clone(&self.engine.tenants), Arc::clone(&self.authentication));
+            let gate = Gate::new(tenants, authentication, new.limits, stats, Arc::clone(&self.closing));
             self.gate.store(Arc::new(gate));
         }
         self.engine.deliveries.configure(&new.endpoints, &new.tenants).await;
@@ -345,27 +377,38 @@ impl App {
     /// Binds new listeners, changes those that stay, stops those that went.
     async fn listen(&self, config: &Config) -> Result<(), StartError> {
         let mut listeners = self.listeners.lock().await;
-        let mut new = Vec::new();
+        let (mut new, mut kept) = (Vec::new(), Vec::new());
         for listener in &config.listeners {
-            if !listeners.contains_key(&listener.address) {
-                let (socket, bound) = bind("a listener", listener.address).await?;
-                new.push((listener, socket, bound));
+            let address = listener.address;
+            let settings = Settings::load(listener).map_err(|error| StartError::Tls {
+                what: "the listener",
+                address,
+                source: Box::new(error),
+            })?;
+            if listeners.contains_key(&address) {
+                kept.push((address, settings));
+            } else {
+                new.push((address, settings, bind("a listener", address).await?));
             }
-        }
-        for (listener, socket, bound) in new {
-            let stop = CancellationToken::new();
-            let ingest = Ingest::new(listener.clone(), Arc::clone(&self.gate), Arc::clone(&self.push_stats));
-            let ingest = Arc::new(ingest);
-            let task = tokio::spawn(Arc::clone(&ingest).run(socket, stop.clone()));
-            listeners.insert(listener.address, Listening { ingest, bound, stop, task });
         }
         listeners.retain(|address, listening| {
-            match config.listeners.iter().find(|listener| listener.address == *address) {
-                Some(listener) => listening.ingest.listener.store(Arc::new(listener.clone())),
-                None => listening.stop.cancel(),
+            let is_kept = config.listeners.iter().any(|listener| listener.address == *address);
+            if !is_kept {
+                listening.stop.cancel();
             }
-            !listening.stop.is_cancelled()
+            is_kept
         });
+        for (address, settings) in kept {
+            if let Some(listening) = listeners.get(&address) {
+                listening.ingest.settings.store(Arc::new(settings));
+            }
+        }
+        for (address, settings, (socket, bound)) in new {
+            let stop = CancellationToken::new();
+            let ingest = Arc::new(Ingest::new(settings, Arc::clone(&self.gate), Arc::clone(&self.push_stats)));
+            let task = tokio::spawn(Arc::clone(&ingest).run(socket, stop.clone()));
+            listeners.insert(address, Listening { ingest, bound, stop, task });
+        }
         Ok(())
     }
 
@@ -422,6 +465,12 @@ fn fingerprints(main: &Path, files: &[PathBuf]) -> Vec<Fingerprint> {
     };
     let paths = std::iter::once(main).chain(files.iter().map(PathBuf::as_path));
     paths.map(|path| (path.to_path_buf(), hash(path))).collect()
+}
+
+fn admin_tls(config: &Config) -> Result<Option<Arc<rustls::ServerConfig>>, StartError> {
+    let address = config.admin.address;
+    let served = config.admin.tls.as_ref().map(|tls| tls::server_config(tls, &[b"http/1.1"])).transpose();
+    served.map_err(|error| StartError::Tls { what: "the admin server", address, source: Box::new(error) })
 }
 
 async fn bind(what: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

@@ -9,8 +9,9 @@ mod route;
 mod tenancy;
 
 use std::io;
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -18,8 +19,11 @@ use http::StatusCode;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use writegate_config::{Limits, Listener};
@@ -30,9 +34,11 @@ pub(crate) use self::push::Gate;
 #[cfg(test)]
 pub(crate) use self::push::push_in_simulation;
 pub(crate) use self::refusal::Reason;
+use crate::auth::{Authentication, Peer};
 use crate::counters::{DISK_SECONDS, Histogram};
 use crate::tenant::Tenants;
 use crate::throttle::Throttle;
+use crate::tls::{self, Authorities, TlsError};
 
 /// What all pushes together did since the start of the process.
 #[derive(Debug)]
@@ -45,6 +51,8 @@ pub(crate) struct PushStats {
     pub(crate) connections: AtomicUsize,
     /// Connections that could not be accepted: no file descriptor was left, most likely.
     pub(crate) accept_failures: AtomicU64,
+    /// TLS handshakes that did not come to their end.
+    pub(crate) handshake_failures: AtomicU64,
 }
 
 impl Default for PushStats {
@@ -56,6 +64,7 @@ impl Default for PushStats {
             seconds: Histogram::new(DISK_SECONDS),
             connections: AtomicUsize::new(0),
             accept_failures: AtomicU64::new(0),
+            handshake_failures: AtomicU64::new(0),
         }
     }
 }
@@ -87,31 +96,63 @@ impl PushStats {
 
 impl Gate {
     /// A gate for these tenants within these limits.
-    pub(crate) fn new(tenants: Arc<Tenants>, limits: Limits, stats: Arc<PushStats>, closing: Arc<AtomicBool>) -> Self {
+    pub(crate) fn new(
+        tenants: Arc<Tenants>,
+        authentication: Arc<ArcSwap<Authentication>>,
+        limits: Limits,
+        stats: Arc<PushStats>,
+        closing: Arc<AtomicBool>,
+    ) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let in_flight = InFlight::new(limits.in_flight_bytes);
-        Self { tenants, limits, in_flight, decoders: Semaphore::new(cores), closing, stats }
+        Self { tenants, authentication, limits, in_flight, decoders: Semaphore::new(cores), closing, stats }
+    }
+}
+
+/// A listener as configured, with what its files hold.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) listener: Listener,
+    /// `None`: plain HTTP.
+    tls: Option<Arc<ServerConfig>>,
+    /// Of client certificates, if the listener names some.
+    pub(crate) authorities: Option<Authorities>,
+}
+
+impl Settings {
+    /// Reads what the listener names.
+    ///
+    /// # Errors
+    /// When a certificate, key or list cannot be read or used.
+    pub(crate) fn load(listener: &Listener) -> Result<Self, TlsError> {
+        let tls = listener.tls.as_ref();
+        let config = tls.map(|tls| tls::server_config(tls, &[b"h2", b"http/1.1"])).transpose()?;
+        let authorities = tls.and_then(|tls| Some((tls.client_ca_file.as_ref()?, tls.crl_file.as_deref())));
+        let authorities = authorities.map(|(ca_file, crl_file)| Authorities::load(ca_file, crl_file)).transpose()?;
+        Ok(Self { listener: listener.clone(), tls: config, authorities })
     }
 }
 
 /// One listening address. Its settings can change while it serves.
 #[derive(Debug)]
 pub(crate) struct Ingest {
-    pub(crate) listener: ArcSwap<Listener>,
+    pub(crate) settings: ArcSwap<Settings>,
     gate: Arc<ArcSwap<Gate>>,
     stats: Arc<PushStats>,
     open: AtomicUsize,
     closed_one: Notify,
+    complaints: Mutex<Throttle>,
 }
 
 impl Ingest {
-    pub(crate) fn new(listener: Listener, gate: Arc<ArcSwap<Gate>>, stats: Arc<PushStats>) -> Self {
+    pub(crate) fn new(settings: Settings, gate: Arc<ArcSwap<Gate>>, stats: Arc<PushStats>) -> Self {
         Self {
-            listener: ArcSwap::from_pointee(listener),
+            settings: ArcSwap::from_pointee(settings),
             gate,
             stats,
             open: AtomicUsize::new(0),
             closed_one: Notify::new(),
+            complaints: Mutex::default(),
         }
     }
 
@@ -124,10 +165,10 @@ impl Ingest {
                 accepted = self.accept(&socket) => accepted,
             };
             match accepted {
-                Ok(stream) => {
+                Ok((stream, peer)) => {
                     let guard = Open::new(&self);
                     let closing = closing.clone();
-                    connections.spawn(async move { guard.0.serve(stream, closing).await });
+                    connections.spawn(async move { guard.0.greet(stream, peer, closing).await });
                 }
                 Err(error) => {
                     self.stats.accept_failures.fetch_add(1, Ordering::Relaxed);
@@ -145,32 +186,59 @@ impl Ingest {
     }
 
     /// The next connection that may be served. Above `max_connections` the peers wait in the kernel's queue.
-    async fn accept(&self, socket: &TcpListener) -> io::Result<TcpStream> {
+    async fn accept(&self, socket: &TcpListener) -> io::Result<(TcpStream, IpAddr)> {
         loop {
             let closed_one = self.closed_one.notified();
-            if self.open.load(Ordering::Relaxed) >= self.listener.load().max_connections as usize {
+            if self.open.load(Ordering::Relaxed) >= self.settings.load().listener.max_connections as usize {
                 closed_one.await;
                 continue;
             }
             let (stream, peer) = socket.accept().await?;
-            let listener = self.listener.load();
-            if listener.allow.is_empty() || listener.allow.iter().any(|net| net.contains(peer.ip())) {
+            let allow = &self.settings.load().listener.allow;
+            if allow.is_empty() || allow.iter().any(|net| net.contains(peer.ip())) {
                 stream.set_nodelay(true)?;
-                return Ok(stream);
+                return Ok((stream, peer.ip()));
             }
             tracing::debug!(%peer, "a connection from outside `allow` was closed");
         }
     }
 
-    async fn serve(&self, stream: TcpStream, closing: CancellationToken) {
-        let serving = Serving::default();
-        let timeouts = self.listener.load().timeouts;
+    /// Serves a connection, after its TLS handshake if there is to be one.
+    async fn greet(&self, stream: TcpStream, ip: IpAddr, closing: CancellationToken) {
+        let settings = self.settings.load_full();
+        let Some(tls) = &settings.tls else {
+            return self.serve(stream, Peer::new(ip, Vec::new()), closing).await;
+        };
+        let shaken = tokio::select! {
+            () = closing.cancelled() => return,
+            shaken = tokio::time::timeout(settings.listener.timeouts.header, TlsAcceptor::from(Arc::clone(tls)).accept(stream)) => shaken,
+        };
+        let failure = match shaken {
+            Ok(Ok(stream)) => {
+                let chain = stream.get_ref().1.peer_certificates().map(<[_]>::to_vec).unwrap_or_default();
+                return Box::pin(self.serve(stream, Peer::new(ip, chain), closing)).await;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_elapsed) => "it did not end in time (timeouts.header)".to_owned(),
+        };
+        self.stats.handshake_failures.fetch_add(1, Ordering::Relaxed);
+        if let Some(unlogged) = self.complaints.lock().unwrap_or_else(PoisonError::into_inner).pass() {
+            tracing::warn!(peer = %ip, listener = %settings.listener.address, failure, unlogged, "a TLS handshake failed");
+        }
+    }
+
+    async fn serve<S>(&self, stream: S, peer: Peer, closing: CancellationToken)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (peer, serving) = (Arc::new(peer), Serving::default());
+        let timeouts = self.settings.load().listener.timeouts;
         let stream = Watched::new(stream, serving.clone(), timeouts.header, timeouts.idle);
         let service = service_fn(|request| {
             let guard = serving.begin();
-            let (gate, listener) = (self.gate.load_full(), self.listener.load_full());
+            let (gate, settings, peer) = (self.gate.load_full(), self.settings.load_full(), Arc::clone(&peer));
             async move {
-                let response = push::push(&gate, &listener, request).await;
+                let response = push::push(&gate, &settings, &peer, request).await;
                 drop(guard);
                 response
             }

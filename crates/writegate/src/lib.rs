@@ -5,6 +5,7 @@
 mod admin;
 mod allocator;
 mod app;
+mod auth;
 mod basic_auth;
 mod buffer;
 mod chain;
@@ -26,6 +27,9 @@ mod retention;
 mod simulation;
 mod tenant;
 mod throttle;
+mod tls;
 
 pub use app::{Gateway, ReloadError, StartError, Surroundings};
+pub use auth::AuthError;
 pub use delivery::Patience;
+pub use tls::TlsError;

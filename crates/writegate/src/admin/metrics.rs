@@ -87,6 +87,9 @@ fn ingest(page: &mut Page, app: &App) {
     let help = "Connections that could not be accepted: no file descriptor was left, most likely.";
     page.family("writegate_accept_failures_total", Kind::Counter, help);
     page.sample(&[], app.push_stats.accept_failures.load(Ordering::Relaxed));
+    let help = "TLS handshakes of listeners that did not come to their end";
+    page.family("writegate_tls_handshake_failures_total", Kind::Counter, help);
+    page.sample(&[], app.push_stats.handshake_failures.load(Ordering::Relaxed));
 
     let tenants = app.engine.tenants.list();
     let mut per_tenant = |name, help, read: &dyn Fn(&Tenant) -> Counts| {

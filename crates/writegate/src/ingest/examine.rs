@@ -166,7 +166,7 @@ fn cut(
         records.push(compressed(part, reading, &part_checked, compressor, buffer)?);
         Ok(())
     };
-    let mut added = Ok(());
+    let mut added: Result<(), Refusal> = Ok(());
     split::split_each(reading.protocol, whole, RECORD_POINTS, RECORD_BYTES, &mut |part| {
         if added.is_ok() {
             added = add(&part.body);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
@@ -16,12 +17,13 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant as Deadline, timeout_at};
 use writegate_config::{Limits, Listener};
 
-use super::PushStats;
 use super::body::{self, BodyError, BodyLimits, InFlight};
 use super::examine::{self, Examined, NewRecord, Reading};
 use super::refusal::{Reason, Refusal};
 use super::route::{self, PathTenant, Route};
 use super::tenancy;
+use super::{PushStats, Settings};
+use crate::auth::{Authentication, Peer};
 use crate::chain::Chain;
 use crate::offload::offload;
 use crate::record;
@@ -38,6 +40,7 @@ const INLINE_DECODED_BYTES: u64 = 2 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Gate {
     pub(super) tenants: Arc<Tenants>,
+    pub(super) authentication: Arc<ArcSwap<Authentication>>,
     pub(super) limits: Limits,
     pub(super) in_flight: InFlight,
     /// How many huge bodies may be decoded at once: each may take `decoded_bytes` of memory.
@@ -57,12 +60,13 @@ pub(super) struct Cut;
 /// Only to cut the connection of a body that is too slow.
 pub(super) async fn push(
     gate: &Gate,
-    listener: &Listener,
+    settings: &Settings,
+    peer: &Peer,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Cut> {
     let started = Instant::now();
     let (parts, incoming) = request.into_parts();
-    let response = match receive(gate, listener, &parts, incoming).await {
+    let response = match receive(gate, settings, peer, &parts, incoming).await {
         Ok(response) => response,
         Err(Failure::Cut(cut)) => return Err(cut),
         Err(Failure::Refused(refusal)) => {
@@ -90,14 +94,16 @@ impl From<Refusal> for Failure {
 
 async fn receive(
     gate: &Gate,
-    listener: &Listener,
+    settings: &Settings,
+    peer: &Peer,
     parts: &Parts,
     incoming: Incoming,
 ) -> Result<Response<Full<Bytes>>, Failure> {
+    let listener = &settings.listener;
     let Route::Write(path_tenant) = route::route(parts.uri.path()) else {
         return Err(Refusal::NotFound.into());
     };
-    let tenant = admit(gate, listener, parts, path_tenant)?;
+    let tenant = admit(gate, settings, peer, parts, path_tenant).await?;
     if listener.protocols.zstd && route::asks_vm_protocol_version(parts.uri.query()) {
         return Ok(Response::new(Full::new(Bytes::from_static(b"1"))));
     }
@@ -165,14 +171,27 @@ pub(crate) async fn push_in_simulation(
 }
 
 /// Everything that can be said before the body is read.
-fn admit(gate: &Gate, listener: &Listener, parts: &Parts, path: PathTenant<'_>) -> Result<TenantName, Refusal> {
+async fn admit(
+    gate: &Gate,
+    settings: &Settings,
+    peer: &Peer,
+    parts: &Parts,
+    path: PathTenant<'_>,
+) -> Result<TenantName, Refusal> {
     if gate.closing.load(Ordering::Relaxed) {
         return Err(Refusal::Shutdown);
     }
-    let settings = gate.tenants.settings();
-    let tenant = tenancy::tenant_of(listener, &settings, parts, path)?;
+    let authentication = gate.authentication.load_full();
+    let speaker = authentication.tenant_of(&parts.headers, peer, settings.authorities.as_ref()).await?;
+    let tenants = gate.tenants.settings();
+    let tenant = tenancy::tenant_of(&settings.listener, &tenants, parts, path, speaker.as_ref())?;
     // The same answer as for a name that disagrees: who is a tenant here is nobody's business.
-    if settings.admits(&tenant) { Ok(tenant) } else { Err(Refusal::Forbidden) }
+    if !tenants.admits(&tenant) {
+        return Err(Refusal::Forbidden);
+    }
+    let allow = tenants.get(&tenant).map(|tenant| tenant.allow.as_slice()).unwrap_or_default();
+    let is_allowed = allow.is_empty() || allow.iter().any(|net| net.contains(peer.ip));
+    if is_allowed { Ok(tenant) } else { Err(Refusal::Forbidden) }
 }
 
 /// The headers decide before the body is looked at: an unsupported type is 415 also when the body is corrupt.

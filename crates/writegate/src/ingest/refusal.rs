@@ -9,6 +9,8 @@ use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICAT
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
+use crate::auth::Denied;
+
 /// Why a push was refused, as counted in `writegate_refused_samples_total{reason}`: a closed list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
@@ -55,11 +57,13 @@ pub(super) enum Refusal {
     NotFound,
     #[error("remote write is a POST (wg-method)")]
     Method,
-    #[error("this listener takes no request without credentials (wg-unauthenticated)")]
-    Unauthenticated,
+    #[error("{0} (wg-unauthenticated)")]
+    Unauthenticated(Denied),
     /// One text for every cause, so that it does not tell which tenants exist.
     #[error("not allowed to write for this tenant (wg-forbidden)")]
     Forbidden,
+    #[error("too many passwords are being checked at this moment; try again (wg-busy)")]
+    CheckingOthers,
     #[error("{0} is not a tenant name: 1 to 150 of A-Z a-z 0-9 ! - _ . * ' ( ) and not . or .. (wg-tenant-name)")]
     TenantName(String),
     #[error("{0} (wg-unsupported)")]
@@ -83,12 +87,22 @@ pub(super) enum Refusal {
     Shutdown,
 }
 
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Forbidden => Self::Forbidden,
+            Denied::Busy => Self::CheckingOthers,
+            denied => Self::Unauthenticated(denied),
+        }
+    }
+}
+
 impl Refusal {
     pub(super) const fn status(&self) -> StatusCode {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             // Too large is 400 and not 413: vmagent retries a 413 for ever and its queue stands still behind it.
@@ -96,7 +110,7 @@ impl Refusal {
             // A 400 makes vmagent send a zstd block once more as snappy, and everything after it too.
             Self::Partial { vm_protocol: true, .. } => StatusCode::CONFLICT,
             Self::Partial { vm_protocol: false, .. } => StatusCode::BAD_REQUEST,
-            Self::Busy | Self::Full(_) | Self::Failed(_) | Self::Slow | Self::Shutdown => {
+            Self::CheckingOthers | Self::Busy | Self::Full(_) | Self::Failed(_) | Self::Slow | Self::Shutdown => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         }
@@ -106,12 +120,12 @@ impl Refusal {
     pub(super) const fn reason(&self) -> Option<Reason> {
         match self {
             Self::NotFound | Self::Method => None,
-            Self::Unauthenticated => Some(Reason::Unauthenticated),
+            Self::Unauthenticated(_) => Some(Reason::Unauthenticated),
             Self::Forbidden => Some(Reason::Forbidden),
             Self::Unsupported(_) => Some(Reason::Unsupported),
             Self::TenantName(_) | Self::Malformed(_) | Self::Partial { .. } => Some(Reason::Invalid),
             Self::TooLarge { .. } => Some(Reason::TooLarge),
-            Self::Busy | Self::Full(_) | Self::Failed(_) | Self::Slow => Some(Reason::Full),
+            Self::CheckingOthers | Self::Busy | Self::Full(_) | Self::Failed(_) | Self::Slow => Some(Reason::Full),
             Self::Shutdown => Some(Reason::Shutdown),
         }
     }
@@ -151,6 +165,7 @@ mod tests {
     fn no_temporary_condition_gets_a_status_that_makes_a_sender_drop() {
         let temporary = [
             Refusal::Busy,
+            Refusal::CheckingOthers,
             Refusal::Full(String::new()),
             Refusal::Failed(String::new()),
             Refusal::Slow,

@@ -1,4 +1,4 @@
-//! Which tenant a request speaks for, from what the listener allows to name one.
+//! Which tenant a request speaks for: its credential's, and what else names one must agree.
 
 use http::HeaderMap;
 use http::request::Parts;
@@ -6,12 +6,14 @@ use writegate_config::{Listener, TenantSource, Tenants};
 
 use super::refusal::Refusal;
 use super::route::PathTenant;
+use crate::auth::Denied;
 use crate::tenant::TenantName;
 
-/// The tenant of a request without credentials.
+/// The tenant of a request. `speaker`: for whom its credential speaks, if it shows one.
 ///
-/// A source that the listener lists may select the tenant; all that are present must agree. A path that names a tenant
-/// and is not listed must name the listener's own; hosts and headers that are not listed mean nothing.
+/// The credential decides: a path that names a tenant, and each source that the listener lists, must name the same one or
+/// none. Without a credential a source that the listener lists may select the tenant, all that are present must agree, and
+/// a path that is not listed must name the listener's own. Hosts and headers that are not listed mean nothing.
 ///
 /// # Errors
 /// 401 if the listener takes nothing without credentials, 400 for a malformed name, 403 where names disagree.
@@ -20,9 +22,14 @@ pub(super) fn tenant_of(
     tenants: &Tenants,
     request: &Parts,
     path: PathTenant<'_>,
+    speaker: Option<&TenantName>,
 ) -> Result<TenantName, Refusal> {
-    let own = listener.tenant.as_ref().ok_or(Refusal::Unauthenticated)?;
-    let mut selected: Option<TenantName> = None;
+    let own = match (speaker, &listener.tenant) {
+        (Some(speaker), _) => speaker,
+        (None, Some(own)) => own,
+        (None, None) => return Err(Refusal::Unauthenticated(Denied::Missing)),
+    };
+    let mut selected: Option<TenantName> = speaker.cloned();
     let mut agree = |named: TenantName| match &selected {
         Some(other) if *other != named => Err(Refusal::Forbidden),
         _ => {
@@ -138,7 +145,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        tenant_of(&listener, &Tenants::default(), &parts, path)
+        tenant_of(&listener, &Tenants::default(), &parts, path, None)
             .map(|name| name.to_string())
             .map_err(|refusal| refusal.status().as_u16())
     }

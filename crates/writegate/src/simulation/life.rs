@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::StatusCode;
 use http::request::Parts;
@@ -11,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use writegate_config::{Config, Listener, TenantName};
 
 use crate::app::StartError;
+use crate::auth::Authentication;
 use crate::engine::{self, Engine, Ground};
 use crate::ingest::{Gate, push_in_simulation};
 
@@ -52,7 +54,9 @@ impl Life {
         let engine = Engine::open(ground, config).await?;
         engine.begin(config).await;
         let (stop, closing) = (CancellationToken::new(), Arc::<AtomicBool>::default());
-        let gate = Gate::new(Arc::clone(&engine.tenants), config.limits, Arc::default(), Arc::clone(&closing));
+        let authentication = Arc::new(ArcSwap::from_pointee(Authentication::load(config).expect("no credentials")));
+        let (tenants, stats) = (Arc::clone(&engine.tenants), Arc::default());
+        let gate = Gate::new(tenants, authentication, config.limits, stats, Arc::clone(&closing));
         let listener = config.listeners.first().cloned().expect("a listener");
         let door = Arc::new(Door { gate, listener, closing, ends_sending: AtomicBool::new(false) });
         tokio::spawn(engine.clone().tick(stop.clone()));

@@ -440,6 +440,19 @@ impl TestGateway {
         self.setup = setup;
     }
 
+    /// Reads the configuration's files again; the error is what an operator gets to see.
+    pub(crate) async fn read_again(&self) -> Result<(), String> {
+        use std::error::Error as _;
+        self.running().gateway.reload().await.map_err(|error| {
+            let (mut text, mut cause) = (error.to_string(), error.source());
+            while let Some(error) = cause {
+                text.push_str(&format!(": {error}"));
+                cause = error.source();
+            }
+            text
+        })
+    }
+
     /// Checks the books, then stops.
     pub(crate) async fn finish(mut self) {
         self.stop().await;

@@ -1,0 +1,434 @@
+//! Who is speaking: what a request shows, checked, and the tenant it stands for. Knows no path and no listener.
+//!
+//! Made anew from the configuration and the files it names at each reload, and with it what was found out before.
+
+mod peer;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use identity::cache::{CacheKey, NoRandomness, VerifiedCache};
+use identity::certificate::{Certificate, CertificateRules, Field};
+use identity::key::{Key, KeyError};
+use identity::key_set::{KeySet, KeySetError, ParsedKeySet};
+use identity::pattern::{InvalidPattern, Pattern};
+use identity::revocation::Revoked;
+use identity::secret::{InvalidPassword, Password, TokenDigest};
+use identity::token::{self, TenantClaim, TokenRules, Verified};
+use tokio::sync::Semaphore;
+use writegate_config::{
+    Authenticator, CertificateSource, Config, Credential, Jwt, JwtKeys, ReadSecret, SecretSource, TenantName,
+};
+
+pub(crate) use self::peer::Peer;
+use crate::clock::now_ms;
+use crate::offload::offload;
+use crate::tls::{Authorities, TlsError};
+
+/// Credentials that were verified and are remembered.
+const MOST_REMEMBERED: usize = 10_000;
+/// For how long at most.
+const REMEMBERED_FOR_SECONDS: i64 = 3600;
+/// Password hashes that may be computed at once: each takes a core for a tenth of a second.
+const SLOW_CHECKS: usize = 2;
+/// How long a request waits for its turn at that.
+const SLOW_CHECK_WITHIN: Duration = Duration::from_secs(2);
+
+/// What a configuration says about who may speak.
+pub(crate) struct Authentication {
+    tokens: HashMap<TokenDigest, TenantName>,
+    /// By user.
+    users: HashMap<String, Vec<(Arc<Password>, TenantName)>>,
+    /// What an unknown user's password is compared with, so that it takes as long as a known one's.
+    nobody: Option<Arc<Password>>,
+    signed: Vec<Signed>,
+    certificates: Vec<CertificateRules>,
+    /// Of the tenants that have some of their own.
+    authorities: HashMap<TenantName, Authorities>,
+    /// Credentials that were verified.
+    remembered: VerifiedCache<TenantName>,
+    /// Another one for each.
+    number: u64,
+    slow_checks: Semaphore,
+}
+
+/// How signed tokens of one kind are checked.
+struct Signed {
+    keys: KeySet,
+    fallback: Option<Key>,
+    rules: TokenRules,
+    revoked: Revoked,
+}
+
+/// A configuration's credentials cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// A token or password cannot be read.
+    #[error("a credential of tenant {tenant:?} cannot be used")]
+    Secret {
+        /// Whose.
+        tenant: String,
+        /// Why.
+        source: ReadSecret,
+    },
+    /// There is nothing in it.
+    #[error("a credential of tenant {tenant:?} is empty: it would let in whoever shows nothing")]
+    Empty {
+        /// Whose.
+        tenant: String,
+    },
+    /// Two tenants share it, so that it names neither.
+    #[error("tenants {first:?} and {second:?} have the same credential; give each its own")]
+    Shared {
+        /// One of them.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// A password's hash is not one.
+    #[error("the password of a user of tenant {tenant:?} cannot be used")]
+    Password {
+        /// Whose.
+        tenant: String,
+        /// Why.
+        source: InvalidPassword,
+    },
+    /// A file cannot be read.
+    #[error("read {}", path.display())]
+    Read {
+        /// As configured.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A variable is not there.
+    #[error("the environment variable {0:?} with the key set is not set, or is not text")]
+    Variable(String),
+    /// A key set cannot be used at all.
+    #[error("the key set in {place} cannot be used")]
+    KeySet {
+        /// Where it is.
+        place: String,
+        /// Why.
+        source: KeySetError,
+    },
+    /// The key of tokens without key id cannot be used.
+    #[error("the fallback key in {} cannot be used", path.display())]
+    Fallback {
+        /// As configured.
+        path: PathBuf,
+        /// Why.
+        source: KeyError,
+    },
+    /// A pattern is none.
+    #[error("the tenant's pattern cannot be used")]
+    Pattern(#[from] InvalidPattern),
+    /// A tenant's authorities cannot be used.
+    #[error("the client_ca_file of tenant {tenant:?} cannot be used")]
+    Authorities {
+        /// Whose.
+        tenant: String,
+        /// Why.
+        source: TlsError,
+    },
+    /// The system has no randomness.
+    #[error("the system has no randomness")]
+    NoRandomness(#[from] NoRandomness),
+}
+
+/// Why a request's credential is not taken. The texts are Opstrace's, which senders' operators know.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Denied {
+    #[error("Authorization header missing or invalid")]
+    Missing,
+    #[error("Authorization header format invalid. Expecting 'Bearer <AUTHTOKEN>'")]
+    Format,
+    /// Whatever is wrong with it: the gateway's log says what, at level debug.
+    #[error("bad authentication token")]
+    Token,
+    #[error("the client certificate is not accepted: {0}")]
+    Certificate(String),
+    /// It is valid, but stands for nobody, or for somebody else than what else is shown.
+    #[error("not allowed to write for this tenant")]
+    Forbidden,
+    /// Too many passwords are being checked.
+    #[error("too many credentials are being checked at this moment")]
+    Busy,
+}
+
+impl Authentication {
+    /// Reads what the configuration names.
+    ///
+    /// # Errors
+    /// When a credential, key or certificate cannot be read or used.
+    pub(crate) fn load(config: &Config) -> Result<Self, AuthError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let mut this = Self {
+            tokens: HashMap::new(),
+            users: HashMap::new(),
+            nobody: None,
+            signed: Vec::new(),
+            certificates: Vec::new(),
+            authorities: HashMap::new(),
+            remembered: VerifiedCache::new(MOST_REMEMBERED)?,
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            slow_checks: Semaphore::new(SLOW_CHECKS),
+        };
+        for (tenant, settings) in config.tenants.entries() {
+            for credential in &settings.credentials {
+                this.add_credential(tenant, credential)?;
+            }
+            if let Some(ca_file) = &settings.client_ca_file {
+                let authorities = Authorities::load(ca_file, None)
+                    .map_err(|source| AuthError::Authorities { tenant: tenant.to_string(), source })?;
+                this.authorities.insert(tenant.clone(), authorities);
+            }
+        }
+        for authenticator in &config.authentication {
+            match authenticator {
+                Authenticator::Jwt(jwt) => this.signed.push(Signed::load(jwt)?),
+                Authenticator::ClientCertificate(rules) => this.certificates.push(certificate_rules(rules)?),
+            }
+        }
+        Ok(this)
+    }
+
+    fn add_credential(&mut self, tenant: &TenantName, credential: &Credential) -> Result<(), AuthError> {
+        let secret = |source: &SecretSource| {
+            let read = source.read().map_err(|source| AuthError::Secret { tenant: tenant.to_string(), source })?;
+            if read.expose().is_empty() {
+                return Err(AuthError::Empty { tenant: tenant.to_string() });
+            }
+            Ok(read)
+        };
+        match credential {
+            Credential::Bearer(source) => {
+                let digest = TokenDigest::of(secret(source)?.expose());
+                match self.tokens.insert(digest, tenant.clone()) {
+                    Some(first) if first != *tenant => {
+                        Err(AuthError::Shared { first: first.to_string(), second: tenant.to_string() })
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Credential::Basic { username, password } => {
+                let username =
+                    username.read().map_err(|source| AuthError::Secret { tenant: tenant.to_string(), source })?;
+                let password = Password::of(secret(password)?.expose())
+                    .map_err(|source| AuthError::Password { tenant: tenant.to_string(), source })?;
+                if let Some(cost) = password.bcrypt_cost()
+                    && self.nobody.as_ref().and_then(|nobody| nobody.bcrypt_cost()).is_none_or(|known| known < cost)
+                {
+                    self.nobody = Some(Arc::new(Password::of_nobody(cost)));
+                }
+                self.users.entry(username).or_default().push((Arc::new(password), tenant.clone()));
+                Ok(())
+            }
+        }
+    }
+
+    /// The tenant for which a request speaks by what it shows; `None` if it shows nothing that is asked for here.
+    /// `authorities`: of the listener.
+    ///
+    /// # Errors
+    /// When something it shows is not taken, or two things stand for different tenants.
+    pub(crate) async fn tenant_of(
+        &self,
+        headers: &HeaderMap,
+        peer: &Peer,
+        authorities: Option<&Authorities>,
+    ) -> Result<Option<TenantName>, Denied> {
+        let by_header = self.by_header(headers).await?;
+        let by_certificate = peer.tenant(self, authorities)?;
+        match (by_header, by_certificate) {
+            (Some(one), Some(other)) if one != other => Err(Denied::Forbidden),
+            (one, other) => Ok(one.or(other)),
+        }
+    }
+
+    async fn by_header(&self, headers: &HeaderMap) -> Result<Option<TenantName>, Denied> {
+        // Where nothing can be checked, the header is somebody else's: of a proxy before the gateway.
+        if self.tokens.is_empty() && self.users.is_empty() && self.signed.is_empty() {
+            return Ok(None);
+        }
+        let mut values = headers.get_all(AUTHORIZATION).iter();
+        let Some(value) = values.next() else { return Ok(None) };
+        if values.next().is_some() {
+            return Err(Denied::Format);
+        }
+        let value = value.to_str().map_err(|_not_ascii| Denied::Format)?;
+        // The scheme's case does not matter (RFC 9110 §11.1).
+        let (scheme, shown) = value.trim().split_once([' ', '\t']).ok_or(Denied::Format)?;
+        let shown = shown.trim();
+        if scheme.eq_ignore_ascii_case("bearer") && !shown.is_empty() {
+            self.by_token(shown).map(Some)
+        } else if scheme.eq_ignore_ascii_case("basic") {
+            self.by_password(shown).await.map(Some)
+        } else {
+            Err(Denied::Format)
+        }
+    }
+
+    /// A user and a password, or any user with a token as the password, for senders that know only that.
+    async fn by_password(&self, shown: &str) -> Result<TenantName, Denied> {
+        let decoded = STANDARD.decode(shown).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let decoded = decoded.ok_or(Denied::Format)?;
+        // RFC 7617 §2: the first colon ends the user's name.
+        let (username, password) = decoded.split_once(':').ok_or(Denied::Format)?;
+        let key = self.remembered.key_of(&[b"basic", decoded.as_bytes()]);
+        if let Some(tenant) = self.remembered.get(&key, now_seconds()) {
+            return Ok(tenant);
+        }
+        let mut tried = false;
+        for (known, tenant) in self.users.get(username).map(Vec::as_slice).unwrap_or_default() {
+            tried |= known.bcrypt_cost().is_some();
+            if self.is(known, password).await? {
+                self.remember(key, tenant, None);
+                return Ok(tenant.clone());
+            }
+        }
+        let by_token = if password.is_empty() { Err(Denied::Token) } else { self.by_token(password) };
+        if let (Err(_), false, Some(nobody)) = (&by_token, tried, &self.nobody) {
+            self.is(nobody, password).await?;
+        }
+        by_token
+    }
+
+    /// Whether a password is the known one; a hash is computed beside the runtime.
+    async fn is(&self, known: &Arc<Password>, shown: &str) -> Result<bool, Denied> {
+        if known.bcrypt_cost().is_none() {
+            return Ok(known.is(shown.as_bytes()));
+        }
+        let turn = tokio::time::timeout(SLOW_CHECK_WITHIN, self.slow_checks.acquire()).await;
+        let Ok(Ok(_turn)) = turn else { return Err(Denied::Busy) };
+        let (known, shown) = (Arc::clone(known), shown.to_owned());
+        offload(move || known.is(shown.as_bytes())).await.map_err(|_panicked| Denied::Busy)
+    }
+
+    fn by_token(&self, shown: &str) -> Result<TenantName, Denied> {
+        if let Some(tenant) = self.tokens.get(&TokenDigest::of(shown)) {
+            return Ok(tenant.clone());
+        }
+        if self.signed.is_empty() {
+            return Err(Denied::Token);
+        }
+        let key = self.remembered.key_of(&[b"token", shown.as_bytes()]);
+        let now = now_seconds();
+        if let Some(tenant) = self.remembered.get(&key, now) {
+            return Ok(tenant);
+        }
+        for signed in &self.signed {
+            match signed.verify(shown, now) {
+                Ok((tenant, expires)) => {
+                    self.remember(key, &tenant, expires);
+                    return Ok(tenant);
+                }
+                Err(why) => tracing::debug!(why, "a token is not taken"),
+            }
+        }
+        Err(Denied::Token)
+    }
+
+    fn remember(&self, key: CacheKey, tenant: &TenantName, expires: Option<i64>) {
+        let latest = now_seconds() + REMEMBERED_FOR_SECONDS;
+        let expires = expires.map_or(latest, |at| at.min(latest));
+        self.remembered.insert(key, tenant.clone(), expires, self.remembered.generation());
+    }
+
+    /// For whom a certificate speaks.
+    fn by_certificate(&self, certificate: &Certificate) -> Result<TenantName, Denied> {
+        let mut named = self.certificates.iter().filter_map(|rules| rules.tenant_of(certificate).ok());
+        let first = named.next().ok_or(Denied::Forbidden)?;
+        if named.any(|other| other != first) {
+            return Err(Denied::Forbidden);
+        }
+        TenantName::new(&first).map_err(|_invalid| Denied::Forbidden)
+    }
+}
+
+impl std::fmt::Debug for Authentication {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Authentication").finish_non_exhaustive()
+    }
+}
+
+impl Signed {
+    fn load(jwt: &Jwt) -> Result<Self, AuthError> {
+        let (place, text) = match &jwt.keys {
+            JwtKeys::File(path) => (path.display().to_string(), read(path)?),
+            JwtKeys::Environment(name) => {
+                let text = std::env::var(name).map_err(|_unset| AuthError::Variable(name.clone()))?;
+                (format!("the environment variable {name}"), text)
+            }
+            // Refused when the configuration is loaded.
+            JwtKeys::Url(url) | JwtKeys::Issuer(url) => return Err(AuthError::Variable(url.redacted())),
+        };
+        let parsed = KeySet::parse(&text).map_err(|source| AuthError::KeySet { place: place.clone(), source })?;
+        let ParsedKeySet { keys, refused } = parsed;
+        for key in refused {
+            tracing::warn!(place, key = key.name, error = %key.source, "a key is not taken; the others are");
+        }
+        let fallback = jwt.fallback_key_file.as_ref().map(|path| {
+            Key::from_pem(&read(path)?).map_err(|source| AuthError::Fallback { path: path.clone(), source })
+        });
+        let pattern: Pattern = jwt.tenant_pattern.to_string().parse()?;
+        Ok(Self {
+            keys,
+            fallback: fallback.transpose()?,
+            rules: TokenRules {
+                audience: jwt.audience.clone(),
+                issuer: None,
+                tenant: Some(TenantClaim { claim: jwt.tenant_claim.clone(), pattern }),
+                user_claim: None,
+                groups_claim: None,
+                require_exp: jwt.require_exp,
+                leeway_seconds: i64::try_from(jwt.leeway.as_secs()).unwrap_or(i64::MAX),
+            },
+            revoked: jwt.revoked_file.as_deref().map_or(Ok(String::new()), read).map(|text| Revoked::parse(&text))?,
+        })
+    }
+
+    /// The tenant, and when the token expires, in seconds since 1970.
+    fn verify(&self, shown: &str, now: i64) -> Result<(TenantName, Option<i64>), String> {
+        let verified = token::verify(shown, &self.keys, self.fallback.as_ref(), &self.rules, now);
+        let Verified { tenant, exp, jti, .. } = verified.map_err(|error| error.to_string())?;
+        if self.revoked.contains(shown, jti.as_deref()) {
+            return Err("the token is revoked".to_owned());
+        }
+        let tenant = tenant.ok_or("the token names no tenant")?;
+        let tenant = TenantName::new(&tenant).map_err(|error| error.to_string())?;
+        Ok((tenant, exp.map(|exp| exp.saturating_add(self.rules.leeway_seconds))))
+    }
+}
+
+fn certificate_rules(rules: &writegate_config::CertificateRules) -> Result<CertificateRules, AuthError> {
+    let field = match &rules.source {
+        CertificateSource::CommonName => Field::CommonName,
+        CertificateSource::OrganizationalUnit => Field::OrganizationalUnit,
+        CertificateSource::Organization => Field::Organization,
+        CertificateSource::SanUri => Field::SanUri,
+        CertificateSource::SanDns => Field::SanDns,
+        CertificateSource::SanEmail => Field::SanEmail,
+        CertificateSource::Fingerprint(known) => {
+            // The configuration has checked that they are fingerprints.
+            let known = known.iter().filter_map(|(print, tenant)| Some((print.parse().ok()?, tenant.to_string())));
+            return Ok(CertificateRules::Fingerprints(known.collect()));
+        }
+    };
+    Ok(CertificateRules::Field { field, pattern: rules.pattern.to_string().parse()? })
+}
+
+fn read(path: &std::path::Path) -> Result<String, AuthError> {
+    std::fs::read_to_string(path).map_err(|source| AuthError::Read { path: path.into(), source })
+}
+
+fn now_seconds() -> i64 {
+    now_ms() / 1000
+}

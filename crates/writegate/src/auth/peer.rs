@@ -1,0 +1,109 @@
+//! The other end of a connection: its address, and the certificate that it showed when it connected.
+
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use identity::certificate::Certificate;
+use rustls::pki_types::CertificateDer;
+use tokio::time::Instant;
+
+use super::{Authentication, Denied, TenantName};
+use crate::tls::Authorities;
+
+/// A certificate is judged anew after so long: it may expire while its connection is open.
+const JUDGED_FOR: Duration = Duration::from_secs(60);
+
+/// The other end of a connection.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) ip: IpAddr,
+    /// Its own certificate first; empty if it showed none.
+    chain: Vec<CertificateDer<'static>>,
+    judged: Mutex<Option<Judged>>,
+}
+
+/// What was found out about a certificate.
+#[derive(Debug)]
+struct Judged {
+    /// By which configuration.
+    number: u64,
+    at: Instant,
+    verdict: Result<Option<TenantName>, Denied>,
+}
+
+impl Peer {
+    pub(crate) const fn new(ip: IpAddr, chain: Vec<CertificateDer<'static>>) -> Self {
+        Self { ip, chain, judged: Mutex::new(None) }
+    }
+
+    /// The tenant for which the certificate speaks; `None` if there is none, or certificates name no tenants here.
+    pub(super) fn tenant(
+        &self,
+        authentication: &Authentication,
+        authorities: Option<&Authorities>,
+    ) -> Result<Option<TenantName>, Denied> {
+        if self.chain.is_empty() {
+            return Ok(None);
+        }
+        let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = authentication.number;
+        match judged.as_ref().filter(|known| known.number == number && known.at.elapsed() < JUDGED_FOR) {
+            Some(known) => known.verdict.clone(),
+            None => {
+                let verdict = self.judge(authentication, authorities);
+                *judged = Some(Judged { number, at: Instant::now(), verdict: verdict.clone() });
+                verdict
+            }
+        }
+    }
+
+    fn judge(
+        &self,
+        authentication: &Authentication,
+        authorities: Option<&Authorities>,
+    ) -> Result<Option<TenantName>, Denied> {
+        let Some(own) = self.chain.first() else { return Ok(None) };
+        let by_listener = authorities.map(|authorities| authorities.judge(&self.chain));
+        let is_trusted = matches!(by_listener, Some(Ok(())));
+        // The tenants whose own authorities vouch for it.
+        let mut vouched: Vec<&TenantName> = Vec::new();
+        for (tenant, authorities) in &authentication.authorities {
+            if authorities.judge(&self.chain).is_ok() {
+                vouched.push(tenant);
+            }
+        }
+        if !is_trusted && vouched.is_empty() {
+            let why = by_listener.and_then(Result::err).map_or_else(|| "unknown authority".to_owned(), in_words);
+            return Err(Denied::Certificate(why));
+        }
+        if authentication.certificates.is_empty() {
+            // Without a rule only the authority says for whom it speaks; where there is none, it opens the door and no more.
+            return match vouched.as_slice() {
+                [] => Ok(None),
+                [tenant] => Ok(Some((*tenant).clone())),
+                _ => Err(Denied::Forbidden),
+            };
+        }
+        let certificate = Certificate::from_der(own).map_err(|error| Denied::Certificate(error.to_string()))?;
+        let tenant = authentication.by_certificate(&certificate)?;
+        // A tenant's authorities speak for it and for no other; where it has some, no others speak for it.
+        let may_speak =
+            if authentication.authorities.contains_key(&tenant) { vouched.contains(&&tenant) } else { is_trusted };
+        if may_speak { Ok(Some(tenant)) } else { Err(Denied::Forbidden) }
+    }
+}
+
+/// What is wrong with a certificate, as far as it helps its owner.
+fn in_words(error: rustls::Error) -> String {
+    use rustls::CertificateError as Wrong;
+    match error {
+        rustls::Error::InvalidCertificate(Wrong::Expired | Wrong::ExpiredContext { .. }) => "it has expired".to_owned(),
+        rustls::Error::InvalidCertificate(Wrong::NotValidYet | Wrong::NotValidYetContext { .. }) => {
+            "it is not valid yet".to_owned()
+        }
+        rustls::Error::InvalidCertificate(Wrong::UnknownIssuer) => "unknown authority".to_owned(),
+        rustls::Error::InvalidCertificate(Wrong::Revoked) => "it is revoked".to_owned(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,256 @@
+//! TLS of the servers (RFC 8446, RFC 5246): certificates chosen by the name a client asks for, and the certificates that
+//! clients show. Those are taken as they come during the handshake and judged when a request comes: so a client hears why
+//! it is refused, and authorities and revocations change without cutting a connection.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use identity::certificate::Certificate;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
+use writegate_config::{ClientAuth, ServerTls, TlsVersion};
+
+/// The longest chain that a client may show; others are refused during the handshake.
+const MOST_CERTIFICATES: usize = 8;
+
+/// TLS cannot be served as configured.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("read {}", path.display())]
+    Read {
+        /// As configured.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("{} has no {what} in PEM form", path.display())]
+    Empty {
+        /// As configured.
+        path: PathBuf,
+        /// What was looked for.
+        what: &'static str,
+    },
+    /// A file is damaged.
+    #[error("{} is not valid PEM: {reason}", path.display())]
+    Pem {
+        /// As configured.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A certificate cannot be used.
+    #[error("the certificate in {} cannot be served with its key", path.display())]
+    Certificate {
+        /// As configured.
+        path: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// Authorities or revocations cannot be used.
+    #[error("the authorities in {} cannot be used: {reason}", path.display())]
+    Authorities {
+        /// As configured.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The library refuses the settings.
+    #[error("TLS cannot be served")]
+    Settings(#[from] rustls::Error),
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+/// What a server needs for handshakes: rustls' part of `tls_config`. `alpn`: the protocols in the server's order (RFC 7301).
+///
+/// # Errors
+/// When a file cannot be read or used.
+pub(crate) fn server_config(tls: &ServerTls, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsError> {
+    let provider = provider();
+    let versions: &[&rustls::SupportedProtocolVersion] = match tls.min_version {
+        TlsVersion::Tls13 => &[&rustls::version::TLS13],
+        _ => &[&rustls::version::TLS13, &rustls::version::TLS12],
+    };
+    let certificates = tls.certificates.iter().map(|files| Served::load(&provider, &files.cert_file, &files.key_file));
+    let certificates = ByName { certificates: certificates.collect::<Result<_, _>>()? };
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions)?;
+    let builder = match tls.client_auth {
+        ClientAuth::None => builder.with_no_client_auth(),
+        asked => builder.with_client_cert_verifier(Arc::new(JudgedLater {
+            is_required: asked == ClientAuth::Require,
+            algorithms: provider.signature_verification_algorithms,
+        })),
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(certificates));
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    // Resumption without state here: a session costs its client's memory, not ours.
+    config.ticketer = aws_lc_rs::Ticketer::new()?;
+    Ok(Arc::new(config))
+}
+
+/// A certificate with its key, and the names it is for.
+#[derive(Debug)]
+struct Served {
+    key: Arc<CertifiedKey>,
+    exact: HashSet<String>,
+    /// `*.example.org` without the star.
+    wildcards: HashSet<String>,
+}
+
+impl Served {
+    fn load(provider: &CryptoProvider, cert_file: &Path, key_file: &Path) -> Result<Self, TlsError> {
+        let chain = certificates(cert_file)?;
+        let key = PrivateKeyDer::from_pem_slice(&read(key_file)?).map_err(|error| match error {
+            rustls::pki_types::pem::Error::NoItemsFound => {
+                TlsError::Empty { path: key_file.into(), what: "private key" }
+            }
+            error => TlsError::Pem { path: key_file.into(), reason: error.to_string() },
+        })?;
+        let unusable = |source| TlsError::Certificate { path: cert_file.into(), source };
+        let names = chain.first().and_then(|leaf| Certificate::from_der(leaf).ok()).map(|leaf| leaf.dns_names);
+        let names = names.unwrap_or_default().into_iter().map(|name| name.to_ascii_lowercase());
+        let (wildcards, exact): (HashSet<String>, HashSet<String>) = names.partition(|name| name.starts_with("*."));
+        let key = CertifiedKey::from_der(chain, key, provider).map_err(unusable)?;
+        let wildcards = wildcards.into_iter().map(|name| name.trim_start_matches('*').to_owned()).collect();
+        Ok(Self { key: Arc::new(key), exact, wildcards })
+    }
+
+    /// A wildcard stands for one label, the first (RFC 6125 §6.4.3).
+    fn is_for(&self, name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        self.exact.contains(&name) || name.find('.').is_some_and(|dot| self.wildcards.contains(&name[dot..]))
+    }
+}
+
+/// The first certificate for the name that the client asks for, or else the first of all.
+#[derive(Debug)]
+struct ByName {
+    certificates: Vec<Served>,
+}
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello.server_name();
+        let fits = |served: &&Served| name.is_some_and(|name| served.is_for(name));
+        self.certificates.iter().find(fits).or_else(|| self.certificates.first()).map(|served| Arc::clone(&served.key))
+    }
+}
+
+/// Takes whatever certificate a client shows, if it has the key of it.
+#[derive(Debug)]
+struct JudgedLater {
+    is_required: bool,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ClientCertVerifier for JudgedLater {
+    fn client_auth_mandatory(&self) -> bool {
+        self.is_required
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        // Tenants have authorities of their own: which there are is nobody's business.
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        if intermediates.len() >= MOST_CERTIFICATES {
+            return Err(rustls::Error::General("the client's chain of certificates is too long".to_owned()));
+        }
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// Authorities of client certificates, and what they have revoked.
+#[derive(Clone, Debug)]
+pub(crate) struct Authorities(Arc<dyn ClientCertVerifier>);
+
+impl Authorities {
+    /// # Errors
+    /// When a file cannot be read or used.
+    pub(crate) fn load(ca_file: &Path, crl_file: Option<&Path>) -> Result<Self, TlsError> {
+        let unusable = |reason: String| TlsError::Authorities { path: ca_file.into(), reason };
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates(ca_file)? {
+            roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
+        }
+        let revocations = crl_file.map_or(Ok(Vec::new()), revocations)?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+            .with_crls(revocations)
+            // An authority that publishes no list has revoked nothing.
+            .allow_unknown_revocation_status()
+            .build()
+            .map_err(|error| unusable(error.to_string()))?;
+        Ok(Self(verifier))
+    }
+
+    /// Whether a chain, the client's own certificate first, leads to one of them, is in its time and not revoked (RFC 5280
+    /// §6).
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub(crate) fn judge(&self, chain: &[CertificateDer<'static>]) -> Result<(), rustls::Error> {
+        let (own, intermediates) = chain.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
+        self.0.verify_client_cert(own, intermediates, UnixTime::now()).map(drop)
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(path).map_err(|source| TlsError::Read { path: path.into(), source })
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
+    match read {
+        Ok(certificates) if certificates.is_empty() => Err(TlsError::Empty { path: path.into(), what: "certificate" }),
+        Ok(certificates) => Ok(certificates),
+        Err(error) => Err(TlsError::Pem { path: path.into(), reason: error.to_string() }),
+    }
+}
+
+fn revocations(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let read: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&read(path)?).collect();
+    match read {
+        Ok(lists) if lists.is_empty() => Err(TlsError::Empty { path: path.into(), what: "revocation list (X509 CRL)" }),
+        Ok(lists) => Ok(lists),
+        Err(error) => Err(TlsError::Pem { path: path.into(), reason: error.to_string() }),
+    }
+}
