@@ -13,7 +13,14 @@ use anyhow::{Context, Result, bail};
 const MAX_LINES: usize = 600;
 
 /// Crates that must stay pure, and what their manifests may therefore not name: async runtimes, HTTP, clocks, loggers.
-const PURE: [&str; 4] = ["crates/remote-write/", "crates/schedule/", "crates/segment-log/", "crates/dead-letters/"];
+const PURE: [&str; 6] = [
+    "crates/remote-write/",
+    "crates/schedule/",
+    "crates/segment-log/",
+    "crates/dead-letters/",
+    "crates/identity/",
+    "crates/quota/",
+];
 const IMPURE: [&str; 10] =
     ["tokio", "tokio-util", "hyper", "hyper-util", "http", "tracing", "log", "chrono", "time", "jiff"];
 

@@ -13,7 +13,7 @@ use segment_log::{FileStorage, OpenError, Storage, StoreOptions};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use writegate_config::{Changes, Config, Problems};
+use writegate_config::{Changes, Config, Listener, Problems};
 
 use crate::auth::{AuthError, Authentication};
 use crate::chain::Chain;
@@ -380,11 +380,7 @@ impl App {
         let (mut new, mut kept) = (Vec::new(), Vec::new());
         for listener in &config.listeners {
             let address = listener.address;
-            let settings = Settings::load(listener).map_err(|error| StartError::Tls {
-                what: "the listener",
-                address,
-                source: Box::new(error),
-            })?;
+            let settings = settings(listener)?;
             if listeners.contains_key(&address) {
                 kept.push((address, settings));
             } else {
@@ -465,6 +461,19 @@ fn fingerprints(main: &Path, files: &[PathBuf]) -> Vec<Fingerprint> {
     };
     let paths = std::iter::once(main).chain(files.iter().map(PathBuf::as_path));
     paths.map(|path| (path.to_path_buf(), hash(path))).collect()
+}
+
+/// What of the files that a configuration names cannot be used: certificates, keys, credentials.
+pub(crate) fn unusable(config: &Config) -> Vec<String> {
+    let authentication = Authentication::load(config).err().map(|error| Chain(&error).to_string());
+    let listeners = config.listeners.iter().filter_map(|listener| settings(listener).err());
+    let tls = listeners.chain(admin_tls(config).err()).map(|error| Chain(&error).to_string());
+    authentication.into_iter().chain(tls).collect()
+}
+
+fn settings(listener: &Listener) -> Result<Settings, StartError> {
+    let unusable = |error| StartError::Tls { what: "the listener", address: listener.address, source: Box::new(error) };
+    Settings::load(listener).map_err(unusable)
 }
 
 fn admin_tls(config: &Config) -> Result<Option<Arc<rustls::ServerConfig>>, StartError> {

@@ -8,6 +8,7 @@ mod replay;
 mod serve;
 mod show;
 mod status;
+mod token;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -97,6 +98,14 @@ enum Command {
     /// Lists, shows, retries and drops what endpoints refused for good
     #[command(after_help = "Example:\n  writegate dead-letters list --endpoint mimir")]
     DeadLetters(dead_letters::LettersArgs),
+    /// Makes tenants' keys and tokens, and takes them back
+    #[command(
+        after_help = "Examples:\n  writegate token keypair blue.pem\n  writegate token add keys.json blue.pem\n  \
+        writegate token create demo team-blue blue.pem --lifetime 90d > blue.token\n  \
+        writegate token revoke revoked.txt \"$(cat blue.token)\"\n\n\
+        A running gateway reads the files of `authentication` again when they change, within seconds."
+    )]
+    Token(token::TokenArgs),
 }
 
 /// Runs the program: 0 is fine, 1 failed, 2 usage.
@@ -125,6 +134,7 @@ pub fn run() -> ExitCode {
         Command::Status(args) => ask(status::run(args)),
         Command::Replay(args) => ask(replay::run(args)),
         Command::DeadLetters(args) => ask(dead_letters::run(args)),
+        Command::Token(args) => token::run(args),
     };
     match result {
         Ok(code) => code,

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use crate::app;
+
 #[derive(Serialize)]
 struct Report {
     valid: bool,
@@ -17,12 +19,15 @@ struct Report {
 /// Checks `file`; exit code 1 if it has an error.
 pub(super) fn run(file: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let report = match writegate_config::load(file) {
-        Ok(loaded) => Report {
-            valid: true,
-            errors: Vec::new(),
-            warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
-            config: Some(loaded.config.to_yaml()),
-        },
+        Ok(loaded) => {
+            let errors = app::unusable(&loaded.config);
+            Report {
+                valid: errors.is_empty(),
+                errors,
+                warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
+                config: Some(loaded.config.to_yaml()),
+            }
+        }
         Err(problems) => Report {
             valid: false,
             errors: problems.to_string().lines().map(str::to_owned).collect(),

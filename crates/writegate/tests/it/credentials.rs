@@ -8,6 +8,7 @@ use identity::secret::TokenDigest;
 use remote_write::{Compression, Protocol};
 use testkit::sender::Answer;
 
+use crate::cli::run;
 use crate::harness::{Setup, TestGateway, bounded, compress, header_map, raw_headers, receiver};
 use crate::message::{encode, request, sample_of};
 
@@ -331,5 +332,77 @@ fn r_p28_what_senders_show_is_in_no_log_metric_configuration_or_answer() {
             assert_eq!(place, None, "{secret}");
         }
         program.terminate().await;
+    });
+}
+
+#[test]
+fn r_p20_keys_and_tokens_are_made_listed_and_taken_back_on_the_command_line() {
+    use std::os::unix::fs::PermissionsExt as _;
+    bounded(async {
+        let files = tempfile::tempdir().unwrap();
+        let at = |name: &str| files.path().join(name).display().to_string();
+        let (key, key_set, revoked) = (at("blue.pem"), at("keys.json"), at("revoked.txt"));
+        let good = async |arguments: &[&str]| {
+            let ran = run(&[&["token"], arguments].concat()).await;
+            assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{arguments:?}");
+            ran.out.trim_end().to_owned()
+        };
+        let bad = async |arguments: &[&str]| {
+            let ran = run(&[&["token"], arguments].concat()).await;
+            assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{arguments:?}");
+            ran.err
+        };
+        assert_eq!(good(&["keypair", &key]).await, "");
+        assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+        let before = fs::read_to_string(&key).unwrap();
+        assert!(bad(&["keypair", &key]).await.contains("it exists"));
+        assert_eq!(fs::read_to_string(&key).unwrap(), before);
+
+        let kid = good(&["add", &key_set, &key]).await;
+        assert!(bad(&["add", &key_set, &key]).await.contains(&kid), "it is there already");
+        assert_eq!(good(&["list", &key_set]).await, kid);
+        assert_eq!(good(&["list", &key_set, "--json"]).await, format!("[\"{kid}\"]"));
+        let token = good(&["create", "demo", "team-blue", &key, "--lifetime", "1h"]).await;
+        assert!(bad(&["create", "demo", "../x", &key]).await.contains("must not be in a tenant's name"));
+        fs::write(&revoked, "").unwrap();
+
+        let jwt = format!(
+            "authentication: [{{jwt: {{key_set_file: '{key_set}', revoked_file: '{revoked}', audience: opstrace-cluster-demo}}}}]"
+        );
+        let gateway = Setup::new().listener("strict: false").top(&jwt).start().await;
+        let (name, value) = bearer(&token);
+        assert_eq!(taken_for(&gateway, "/api/v1/push", &[(name, &value)]).await, Ok("team-blue".to_owned()));
+        good(&["revoke", &revoked, &token]).await;
+        assert!(!fs::read_to_string(&revoked).unwrap().contains(&token[..40]), "the file does not give it away");
+        gateway.read_again().await.unwrap();
+        assert_eq!(push(&gateway, &[(name, &value)]).await.status, 401);
+        assert!(bad(&["revoke", &revoked, &token]).await.contains("already"));
+
+        assert!(bad(&["remove", &key_set, &"0".repeat(40)]).await.contains("0000"));
+        assert!(bad(&["remove", &key_set, &kid]).await.contains("--force"), "the last one");
+        good(&["remove", &key_set, &kid, "--force"]).await;
+        assert_eq!(good(&["list", &key_set]).await, "");
+        gateway.settle_and_finish().await;
+    });
+}
+
+#[test]
+fn check_names_the_certificates_keys_and_tokens_that_cannot_be_used() {
+    bounded(async {
+        let files = tempfile::tempdir().unwrap();
+        let config = files.path().join("writegate.yml");
+        fs::write(files.path().join("empty"), "").unwrap();
+        fs::write(
+            &config,
+            "listeners: [{address: '127.0.0.1:0', tls_config: {cert_file: no.crt, key_file: no.key}}]\n\
+             tenants: [{name: blue, credentials: [{bearer_token_file: empty}]}]\n",
+        )
+        .unwrap();
+        let ran = run(&["check", config.to_str().unwrap()]).await;
+        assert_eq!(ran.code, 1, "{ran:?}");
+        assert!(ran.err.contains("no.crt: No such file") && ran.err.contains("blue\" is empty"), "{}", ran.err);
+        let ran = run(&["serve", "--config", config.to_str().unwrap(), "--data", files.path().to_str().unwrap()]).await;
+        assert_eq!(ran.code, 1, "{ran:?}");
+        assert!(ran.err.contains("blue\" is empty"), "{}", ran.err);
     });
 }
