@@ -49,10 +49,18 @@ impl Gateway {
 
     /// Starts it with these endpoints, each the keys of an entry in YAML's flow style.
     pub(crate) async fn start_with(binary: &Path, directory: &Path, endpoints: &[String]) -> Self {
-        let [listener, admin] = [(); 2].map(|()| free_port().expect("a free port"));
+        let listener = free_port().expect("a free port");
+        let keys = format!("listeners:\n  - address: 127.0.0.1:{listener}\n    tenant: default\n");
+        let mut gateway = Self::start_on(binary, directory, &keys, endpoints).await;
+        gateway.push_url = format!("http://127.0.0.1:{listener}/api/v1/write");
+        gateway
+    }
+
+    /// Starts it with lines of configuration that say where it listens.
+    pub(crate) async fn start_on(binary: &Path, directory: &Path, keys: &str, endpoints: &[String]) -> Self {
+        let admin = free_port().expect("a free port");
         let mut config = format!(
-            "listeners:\n  - address: 127.0.0.1:{listener}\n    tenant: default\n\
-             admin: {{address: 127.0.0.1:{admin}}}\nlog: {{path: {}}}\nremote_write:\n",
+            "{keys}admin: {{address: 127.0.0.1:{admin}}}\nlog: {{path: {}}}\nremote_write:\n",
             directory.join("gateway-data").display()
         );
         for keys in endpoints {
@@ -64,7 +72,7 @@ impl Gateway {
             binary: binary.to_owned(),
             directory: directory.to_owned(),
             admin: format!("http://127.0.0.1:{admin}"),
-            push_url: format!("http://127.0.0.1:{listener}/api/v1/write"),
+            push_url: String::new(),
             process,
         };
         gateway.ready().await;

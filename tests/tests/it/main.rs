@@ -8,6 +8,7 @@ mod peers;
 mod restarts;
 mod samples;
 mod scenario;
+mod secured;
 mod target;
 
 use std::io::Write as _;

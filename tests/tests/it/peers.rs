@@ -71,7 +71,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    async fn start(command: Command, log: PathBuf, base: String, ready: &str) -> Self {
+    pub(crate) async fn start(command: Command, log: PathBuf, base: String, ready: &str) -> Self {
         let mut process = Process::start(command, &log).expect("the program starts");
         process.ready(&format!("{base}{ready}"), LIMIT).await.expect("the program becomes ready");
         Self { process, base }
@@ -226,7 +226,7 @@ impl StrictReceiver {
     }
 }
 
-fn prometheus_command(command: Command, directory: &Path, name: &str) -> (Command, String) {
+pub(crate) fn prometheus_command(command: Command, directory: &Path, name: &str) -> (Command, String) {
     let base = free_base();
     (prometheus_at(command, directory, name, &base), base)
 }
@@ -244,10 +244,10 @@ pub(crate) fn promtool() -> Option<PathBuf> {
     Some(found.program.with_file_name("promtool"))
 }
 
-fn found(peer: Peer) -> Option<Command> {
+pub(crate) fn found(peer: Peer) -> Option<Command> {
     Some(require(peer).expect("CI has every peer")?.command())
 }
 
-fn free_base() -> String {
+pub(crate) fn free_base() -> String {
     format!("http://127.0.0.1:{}", free_port().expect("a free port"))
 }
