@@ -259,7 +259,7 @@ pub(crate) const REMOTE_WRITE: Section = Section {
         key("sigv4", "mapping", "", "AWS signature version 4").later(),
         key("azuread", "mapping", "", "a token from Microsoft Entra ID").later(),
         key("google_iam", "mapping", "", "refused: Google's service does not take remote write"),
-        key("tls_config", "mapping", "", "TLS towards the endpoint").later(),
+        key("tls_config", "mapping", "", "TLS towards the endpoint; files are read again when they change"),
         key("proxy_url", "url", "", "a proxy").later(),
         key("no_proxy", "text", "", "hosts reached without the proxy").later(),
         key("proxy_from_environment", "bool", "false", "the proxy that the environment names").later(),
@@ -505,7 +505,7 @@ pub(crate) const ENDPOINTS_FILE: Section = Section {
 pub(crate) const OBSERVATORIUM_ENDPOINT: Section = Section {
     title: "an endpoint in a file of `remote_write_files`, beside the keys of `remote_write[]`",
     keys: &[
-        key("tlsConfig", "mapping", "", "TLS towards the endpoint, as Observatorium's proposal spells it").later(),
+        key("tlsConfig", "mapping", "", "TLS towards the endpoint, as Observatorium's proposal spells it"),
         key("http_client_config", "mapping", "", "how the endpoint is reached, as Observatorium spells it"),
     ],
 };
@@ -527,7 +527,7 @@ pub(crate) const HTTP_CLIENT: Section = Section {
         key("bearer_token", "secret", "", ""),
         key("bearer_token_file", "file", "", ""),
         key("oauth2", "mapping", "", "").later(),
-        key("tls_config", "mapping", "", "").later(),
+        key("tls_config", "mapping", "", ""),
         key("proxy_url", "url", "", "").later(),
         key("no_proxy", "text", "", "").later(),
         key("proxy_from_environment", "bool", "false", "").later(),

@@ -65,7 +65,7 @@ pub(crate) fn endpoint(
     let secret_header = endpoint.headers.iter().any(|header| !matches!(header.value, HeaderValue::Text(_)));
     let credential = !matches!(endpoint.auth, Auth::None) || secret_header;
     if credential && endpoint.url.scheme() == Scheme::Http && !is_local(&endpoint.url) {
-        let hint = "https is not available in this version: use a network you trust, or a TLS proxy on this host";
+        let hint = "use https, or a network you trust";
         entry.warn(report, "the credential crosses the network without TLS", Some(hint));
     }
     if let Some((path, error)) = unreadable_secret(endpoint) {

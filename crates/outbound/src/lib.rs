@@ -1,7 +1,8 @@
-//! Requests to other servers, set up the way Prometheus describes HTTP clients. So far: TLS settings ([`tls`]) and the
-//! hosts that are reached without a proxy ([`no_proxy`]).
+//! Requests to other servers, set up the way Prometheus describes HTTP clients: connections ([`connect`]), TLS settings
+//! ([`tls`]) and the hosts that are reached without a proxy ([`no_proxy`]).
 //!
 //! Knows no remote write. Logs nothing: every error says in one line, for a person, what was attempted and why it failed.
 
+pub mod connect;
 pub mod no_proxy;
 pub mod tls;

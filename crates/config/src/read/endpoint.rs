@@ -35,9 +35,6 @@ pub(super) fn endpoint(entry: Field<'_>, origin: Origin, report: &mut Report) ->
     let table = Table::open_with(entry, &schema::REMOTE_WRITE, extra, report);
     let url_field = table.required("url", report);
     let url = url_field.as_ref().and_then(|field| client::url(field, report));
-    if let (Some(field), Some(Scheme::Https)) = (&url_field, url.as_ref().map(Url::scheme)) {
-        field.wrong(report, "https is not available in this version");
-    }
     let name = name(&table, url.as_ref(), report);
     let client_table = client_table(&table, origin, report);
     let client = client_table.as_ref().unwrap_or(&table);

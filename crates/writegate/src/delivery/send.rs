@@ -14,6 +14,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use outbound::tls::TlsSource;
 use remote_write::{Compression, Protocol, content};
 use writegate_config as config;
 
@@ -35,7 +36,7 @@ pub(super) struct Client {
 }
 
 #[cfg(not(test))]
-type Connector = legacy::connect::HttpConnector;
+type Connector = outbound::connect::Connector;
 /// In a simulation endpoints are not on a network.
 #[cfg(test)]
 type Connector = crate::simulation::Connector;
@@ -73,9 +74,8 @@ enum PrepareError {
 
 impl Client {
     pub(super) fn new(endpoint: &config::Endpoint) -> Self {
-        let mut connector = Connector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(endpoint.remote_timeout));
+        let tls = TlsSource::new(endpoint.tls.as_ref(), endpoint.enable_http2);
+        let connector = Connector::new(tls, endpoint.remote_timeout);
         let http = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(60))
@@ -186,6 +186,9 @@ fn redirected(
     }
     let to = resolve(from, location).ok_or_else(|| format!("redirected to {location:?}, which is no http address"))?;
     let is_elsewhere = to.authority() != from.authority();
+    if from.scheme_str() == Some("https") && to.scheme_str() != Some("https") {
+        return Err(format!("redirected to {location}, which has no TLS; that is not followed"));
+    }
     if is_this_machine(&to) && !is_this_machine(from) {
         // Its ports trust whoever is on it: among them perhaps the gateway's own.
         return Err(format!("redirected to {location}, which is on the gateway's own machine; that is not followed"));
@@ -224,7 +227,10 @@ fn resolve(from: &Uri, location: &str) -> Option<Uri> {
         parts.path_and_query = Some(location.parse().ok()?);
         return Uri::from_parts(parts).ok();
     }
-    location.parse::<Uri>().ok().filter(|uri| uri.scheme_str() == Some("http") && uri.authority().is_some())
+    location
+        .parse::<Uri>()
+        .ok()
+        .filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some())
 }
 
 fn request(

@@ -9,25 +9,19 @@ use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
+use outbound::tls::TlsSource;
 use tokio::io::DuplexStream;
 use tower_service::Service;
 
-/// Connects to the receivers of the simulation. Stands where `HttpConnector` does.
+/// Connects to the receivers of the simulation. Stands where `outbound`'s does.
 #[derive(Clone, Debug)]
 pub(crate) struct Connector {
-    within: Option<Duration>,
+    within: Duration,
 }
 
 impl Connector {
-    pub(crate) const fn new() -> Self {
-        Self { within: None }
-    }
-
-    /// Here for `HttpConnector`'s sake.
-    pub(crate) const fn set_nodelay(&mut self, _nodelay: bool) {}
-
-    pub(crate) const fn set_connect_timeout(&mut self, within: Option<Duration>) {
-        self.within = within;
+    pub(crate) fn new(_tls: TlsSource, within: Duration) -> Self {
+        Self { within }
     }
 }
 
@@ -41,7 +35,7 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let within = self.within.unwrap_or(Duration::MAX);
+        let within = self.within;
         Box::pin(async move {
             let authority = uri.authority().map_or("", |authority| authority.as_str());
             let Some(receiver) = super::listener(authority) else {

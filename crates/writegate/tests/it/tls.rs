@@ -374,3 +374,86 @@ fn r_x4_tls_1_2_and_1_3_are_spoken_and_the_lowest_can_be_raised() {
         }
     });
 }
+
+/// A server that speaks TLS, with a client certificate of `clients` if it asks for one, and passes everything on.
+async fn front(files: &Files, clients: Option<&Authority>, behind: SocketAddr) -> SocketAddr {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider));
+    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(authority) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
+            let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            builder.with_client_cert_verifier(verifier.build().unwrap())
+        }
+    };
+    let chain = CertificateDer::pem_file_iter(files.at("server.crt")).unwrap().collect::<Result<_, _>>().unwrap();
+    let key = PrivateKeyDer::from_pem_file(files.at("server.key")).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(builder.with_single_cert(chain, key).unwrap()));
+    let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = socket.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let mut near = acceptor.accept(stream).await?;
+                let mut far = TcpStream::connect(behind).await?;
+                tokio::io::copy_bidirectional(&mut near, &mut far).await
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn r_o10_an_endpoint_is_reached_over_tls_with_a_client_certificate_and_a_wrong_authority_is_its_fault() {
+    bounded(async {
+        let (files, clients, strangers) = (Files::new(), Authority::new("clients"), Authority::new("strangers"));
+        files.trust("server-ca.crt", &files.server);
+        files.trust("strangers.crt", &strangers);
+        clients.client("writegate").write(files.path(), "client");
+        let sink = crate::harness::receiver().await;
+        let behind: SocketAddr = sink.url().trim_start_matches("http://").split('/').next().unwrap().parse().unwrap();
+        let address = front(&files, Some(&clients), behind).await;
+        let at = |name: &str| files.at(name).display().to_string();
+        let (crt, key) = (at("client.crt"), at("client.key"));
+        let endpoint = |name: &str, keys: &str| {
+            format!(
+                "- {{name: {name}, url: 'https://{address}/', queue_config: {{max_backoff: 100ms}}, tls_config: {{{keys}, server_name: gateway.test}}}}\n"
+            )
+        };
+        let good = format!("ca_file: '{}', cert_file: '{crt}', key_file: '{key}'", at("server-ca.crt"));
+        let rotated = format!("ca_file: '{}', cert_file: '{crt}', key_file: '{key}'", at("strangers.crt"));
+        let bare = format!("ca_file: '{}'", at("server-ca.crt"));
+        let more = files.at("more.yml");
+        fs::write(&more, [endpoint("good", &good), endpoint("rotated", &rotated), endpoint("bare", &bare)].concat())
+            .unwrap();
+        let gateway = Setup::new().top(&format!("remote_write_files: ['{}']", more.display())).start().await;
+        let pushed = request([sample_of("up", 1)]);
+        gateway.accept(Protocol::V1, &pushed).await;
+        crate::harness::takes(&sink, 1).await;
+        crate::harness::eventually("it is booked", || async {
+            (gateway.ledger("default", "good").await.samples.delivered == 1).then_some(())
+        })
+        .await;
+        // The others wait, and say why.
+        for (name, words) in [("rotated", "authority"), ("bare", "certificate")] {
+            crate::harness::eventually("the status says why", || async {
+                let status: serde_json::Value = serde_json::from_str(&gateway.admin("/api/v1/status").await).unwrap();
+                let told =
+                    status["endpoints"].as_array()?.iter().find(|endpoint| endpoint["name"] == name)?.to_string();
+                told.contains(words).then_some(())
+            })
+            .await;
+            assert_eq!(gateway.ledger("default", name).await.samples.pending, 1);
+        }
+        // The right authority comes into the file: no restart, no reload.
+        files.trust("strangers.crt", &files.server);
+        crate::harness::takes(&sink, 2).await;
+        fs::write(&more, [endpoint("good", &good), endpoint("rotated", &rotated)].concat()).unwrap();
+        gateway.read_again().await.unwrap();
+        gateway.settle_and_finish().await;
+    });
+}
