@@ -443,7 +443,7 @@ fn r_o10_an_endpoint_is_reached_over_tls_with_a_client_certificate_and_a_wrong_a
             crate::harness::eventually("the status says why", || async {
                 let status: serde_json::Value = serde_json::from_str(&gateway.admin("/api/v1/status").await).unwrap();
                 let told =
-                    status["endpoints"].as_array()?.iter().find(|endpoint| endpoint["name"] == name)?.to_string();
+                    status["endpoints"].as_array()?.iter().find(|endpoint| endpoint["endpoint"] == name)?.to_string();
                 told.contains(words).then_some(())
             })
             .await;
@@ -452,7 +452,9 @@ fn r_o10_an_endpoint_is_reached_over_tls_with_a_client_certificate_and_a_wrong_a
         // The right authority comes into the file: no restart, no reload.
         files.trust("strangers.crt", &files.server);
         crate::harness::takes(&sink, 2).await;
-        fs::write(&more, [endpoint("good", &good), endpoint("rotated", &rotated)].concat()).unwrap();
+        // And the other one gets its certificate.
+        fs::write(&more, [endpoint("good", &good), endpoint("rotated", &rotated), endpoint("bare", &good)].concat())
+            .unwrap();
         gateway.read_again().await.unwrap();
         gateway.settle_and_finish().await;
     });
