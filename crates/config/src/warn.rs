@@ -35,6 +35,11 @@ pub(crate) fn listeners(
             item.warn(report, "no request is accepted: there is no way to tell who is speaking", Some(hint));
         }
         let is_loopback = listener.address.ip().is_loopback();
+        let knows_some = listener.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some());
+        if asks && !knows_some && !tenants.entries().any(|(_, tenant)| tenant.client_ca_file.is_some()) {
+            let hint = "write `client_ca_file` into `tls_config`, or into a tenant";
+            item.warn(report, "every client certificate is refused: no authority is known", Some(hint));
+        }
         if tokens && listener.tls.is_none() && !is_loopback {
             item.warn(report, "tokens and passwords cross the network without TLS", Some("write `tls_config`"));
         }

@@ -5,7 +5,7 @@
 mod peer;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -181,12 +181,15 @@ impl Authentication {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             slow_checks: Semaphore::new(SLOW_CHECKS),
         };
+        // A list says by whom it is, so that all may be shown all.
+        let lists = config.listeners.iter().filter_map(|listener| listener.tls.as_ref()?.crl_file.as_deref());
+        let lists: Vec<&Path> = lists.collect();
         for (tenant, settings) in config.tenants.entries() {
             for credential in &settings.credentials {
                 this.add_credential(tenant, credential)?;
             }
             if let Some(ca_file) = &settings.client_ca_file {
-                let authorities = Authorities::load(ca_file, None)
+                let authorities = Authorities::load(ca_file, &lists)
                     .map_err(|source| AuthError::Authorities { tenant: tenant.to_string(), source })?;
                 this.authorities.insert(tenant.clone(), authorities);
             }
@@ -425,7 +428,7 @@ fn certificate_rules(rules: &writegate_config::CertificateRules) -> Result<Certi
     Ok(CertificateRules::Field { field, pattern: rules.pattern.to_string().parse()? })
 }
 
-fn read(path: &std::path::Path) -> Result<String, AuthError> {
+fn read(path: &Path) -> Result<String, AuthError> {
     std::fs::read_to_string(path).map_err(|source| AuthError::Read { path: path.into(), source })
 }
 

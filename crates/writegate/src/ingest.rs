@@ -10,6 +10,7 @@ mod tenancy;
 
 use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -127,8 +128,11 @@ impl Settings {
     pub(crate) fn load(listener: &Listener) -> Result<Self, TlsError> {
         let tls = listener.tls.as_ref();
         let config = tls.map(|tls| tls::server_config(tls, &[b"h2", b"http/1.1"])).transpose()?;
-        let authorities = tls.and_then(|tls| Some((tls.client_ca_file.as_ref()?, tls.crl_file.as_deref())));
-        let authorities = authorities.map(|(ca_file, crl_file)| Authorities::load(ca_file, crl_file)).transpose()?;
+        let authorities = tls.and_then(|tls| {
+            let lists: Vec<&Path> = tls.crl_file.as_deref().into_iter().collect();
+            Some(Authorities::load(tls.client_ca_file.as_ref()?, &lists))
+        });
+        let authorities = authorities.transpose()?;
         Ok(Self { listener: listener.clone(), tls: config, authorities })
     }
 }

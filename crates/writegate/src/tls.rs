@@ -206,15 +206,18 @@ pub(crate) struct Authorities(Arc<dyn ClientCertVerifier>);
 impl Authorities {
     /// # Errors
     /// When a file cannot be read or used.
-    pub(crate) fn load(ca_file: &Path, crl_file: Option<&Path>) -> Result<Self, TlsError> {
+    pub(crate) fn load(ca_file: &Path, crl_files: &[&Path]) -> Result<Self, TlsError> {
         let unusable = |reason: String| TlsError::Authorities { path: ca_file.into(), reason };
         let mut roots = RootCertStore::empty();
         for certificate in certificates(ca_file)? {
             roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
         }
-        let revocations = crl_file.map_or(Ok(Vec::new()), revocations)?;
+        let mut lists = Vec::new();
+        for crl_file in crl_files {
+            lists.extend(revocations(crl_file)?);
+        }
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
-            .with_crls(revocations)
+            .with_crls(lists)
             // An authority that publishes no list has revoked nothing.
             .allow_unknown_revocation_status()
             .build()

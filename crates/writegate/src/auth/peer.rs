@@ -66,16 +66,19 @@ impl Peer {
         let Some(own) = self.chain.first() else { return Ok(None) };
         let by_listener = authorities.map(|authorities| authorities.judge(&self.chain));
         let is_trusted = matches!(by_listener, Some(Ok(())));
+        let mut wrong: Vec<rustls::Error> = by_listener.and_then(Result::err).into_iter().collect();
         // The tenants whose own authorities vouch for it.
         let mut vouched: Vec<&TenantName> = Vec::new();
         for (tenant, authorities) in &authentication.authorities {
-            if authorities.judge(&self.chain).is_ok() {
-                vouched.push(tenant);
+            match authorities.judge(&self.chain) {
+                Ok(()) => vouched.push(tenant),
+                Err(error) => wrong.push(error),
             }
         }
         if !is_trusted && vouched.is_empty() {
-            let why = by_listener.and_then(Result::err).map_or_else(|| "unknown authority".to_owned(), in_words);
-            return Err(Denied::Certificate(why));
+            // Those that do not know it say nothing about it.
+            let wrong = wrong.into_iter().map(in_words).find(|why| why != UNKNOWN);
+            return Err(Denied::Certificate(wrong.unwrap_or_else(|| UNKNOWN.to_owned())));
         }
         if authentication.certificates.is_empty() {
             // Without a rule only the authority says for whom it speaks; where there is none, it opens the door and no more.
@@ -94,6 +97,9 @@ impl Peer {
     }
 }
 
+/// What is said of a certificate that no known authority has signed.
+const UNKNOWN: &str = "unknown authority";
+
 /// What is wrong with a certificate, as far as it helps its owner.
 fn in_words(error: rustls::Error) -> String {
     use rustls::CertificateError as Wrong;
@@ -102,7 +108,7 @@ fn in_words(error: rustls::Error) -> String {
         rustls::Error::InvalidCertificate(Wrong::NotValidYet | Wrong::NotValidYetContext { .. }) => {
             "it is not valid yet".to_owned()
         }
-        rustls::Error::InvalidCertificate(Wrong::UnknownIssuer) => "unknown authority".to_owned(),
+        rustls::Error::InvalidCertificate(Wrong::UnknownIssuer) => UNKNOWN.to_owned(),
         rustls::Error::InvalidCertificate(Wrong::Revoked) => "it is revoked".to_owned(),
         other => other.to_string(),
     }

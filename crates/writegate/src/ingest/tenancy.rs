@@ -44,9 +44,11 @@ pub(super) fn tenant_of(
     }
     if !listener.tenant_from.contains(&TenantSource::Path)
         && let Some(named) = path_tenant(tenants, path)?
-        && named != *own
     {
-        return Err(Refusal::Forbidden);
+        if named != *own {
+            return Err(Refusal::Forbidden);
+        }
+        agree(named)?;
     }
     Ok(selected.unwrap_or_else(|| own.clone()))
 }
@@ -185,6 +187,7 @@ mod tests {
         assert_eq!(check(&[], &[], PathTenant::Name("default")), Ok("default".into()));
         assert_eq!(check(&[], &[], PathTenant::Name("team-a")), Err(403));
         assert_eq!(check(&[header()], &[ORG], PathTenant::Name("team-a")), Err(403));
+        assert_eq!(check(&[header()], &[ORG], PathTenant::Name("default")), Err(403), "the header names another one");
     }
 
     #[test]

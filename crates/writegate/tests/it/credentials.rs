@@ -110,7 +110,7 @@ fn r_p2_the_published_token_is_taken_for_its_tenant_on_its_host_and_no_other() {
     });
 }
 
-fn base64(text: &str) -> String {
+pub(crate) fn base64(text: &str) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(text)
 }
@@ -158,21 +158,27 @@ fn r_p11_every_failure_to_authenticate_is_a_401_that_says_what_is_expected() {
     });
 }
 
-struct Issuer {
+/// Who makes signed tokens.
+pub(crate) struct Issuer {
     key: String,
     kid: String,
 }
 
 impl Issuer {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = generate_key_pair().unwrap();
         Self { kid: kid(&key).unwrap(), key }
     }
 
-    fn token(&self, tenant: &str, jti: &str) -> String {
+    pub(crate) fn token(&self, tenant: &str, jti: &str) -> String {
         let issued_at = i64::try_from(std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
         let new = NewToken { instance: "demo", tenant, issued_at, lifetime_seconds: 600, jti };
         create_token(&new, &self.key).unwrap()
+    }
+
+    /// A key set with its key.
+    pub(crate) fn key_set(&self) -> String {
+        key_set(&[(&self.kid, &public_pem(&self.key).unwrap())])
     }
 }
 

@@ -169,14 +169,23 @@ impl Connection {
     }
 
     async fn push(&mut self, headers: &[(&str, &str)]) -> (u16, String) {
+        self.send(push_request(headers)).await
+    }
+
+    async fn send(&mut self, request: Request<Full<bytes::Bytes>>) -> (u16, String) {
         self.sender.ready().await.unwrap();
-        read(self.sender.send_request(push_request(headers)).await.unwrap()).await
+        read(self.sender.send_request(request).await.unwrap()).await
     }
 }
 
 fn push_request(headers: &[(&str, &str)]) -> Request<Full<bytes::Bytes>> {
-    let body = compress(Compression::Snappy, &encode(Protocol::V1, &request([sample_of("up", 1)])));
-    let mut built = Request::builder().method(Method::POST).uri("https://gateway.test/api/v1/receive");
+    push_of("up", "https://gateway.test/api/v1/receive", headers)
+}
+
+/// One sample of a series.
+fn push_of(series: &str, uri: &str, headers: &[(&str, &str)]) -> Request<Full<bytes::Bytes>> {
+    let body = compress(Compression::Snappy, &encode(Protocol::V1, &request([sample_of(series, 1)])));
+    let mut built = Request::builder().method(Method::POST).uri(uri);
     for (name, value) in raw_headers(Protocol::V1) {
         built = built.header(name, value);
     }
@@ -277,10 +286,12 @@ fn r_x6_a_tenants_own_authority_speaks_for_it_alone_and_no_other_does() {
         let (files, shared, own) = (Files::new(), Authority::new("shared"), Authority::new("blue's own"));
         files.trust("shared.crt", &shared);
         files.trust("blue.crt", &own);
+        let revoked = own.client("blue");
+        fs::write(files.at("crl.pem"), own.revokes(&[&revoked])).unwrap();
         let tenants =
             format!("tenants: [{{name: blue, client_ca_file: '{}'}}, {{name: red}}]", files.at("blue.crt").display());
         let gateway = Setup::new()
-            .listener(&files.listener("client_auth: require, client_ca_file: '@shared.crt'"))
+            .listener(&files.listener("client_auth: require, client_ca_file: '@shared.crt', crl_file: '@crl.pem'"))
             .top("authentication: [{client_certificate: {}}]")
             .top(&tenants)
             .start()
@@ -295,6 +306,9 @@ fn r_x6_a_tenants_own_authority_speaks_for_it_alone_and_no_other_does() {
         };
         assert_eq!(statuses(&own).await, [204, 403], "it cannot make a red one");
         assert_eq!(statuses(&shared).await, [403, 204], "nor the shared one a blue one");
+        let (status, text) = Client::new(&files.server, Some(&revoked)).push(&gateway, &[]).await;
+        assert_eq!(status, 401);
+        assert!(text.contains("it is revoked"), "{text}");
 
         // R-X7: nobody without. In TLS 1.3 the client hears of it when it reads.
         let refused = Connection::open(&Client::new(&files.server, None), gateway.address()).await;
@@ -457,5 +471,142 @@ fn r_o10_an_endpoint_is_reached_over_tls_with_a_client_certificate_and_a_wrong_a
             .unwrap();
         gateway.read_again().await.unwrap();
         gateway.settle_and_finish().await;
+    });
+}
+
+const TENANTS: [&str; 3] = ["red", "green", "blue"];
+
+/// What a request shows, and what names a tenant in it.
+#[derive(Clone, Debug, Default)]
+struct Shown {
+    certificate: Option<&'static str>,
+    /// The way, and for whom; `None` for one that is wrong.
+    header: Option<(&'static str, Option<&'static str>)>,
+    path: Option<&'static str>,
+    host: Option<&'static str>,
+    tenant_header: Option<&'static str>,
+}
+
+impl Shown {
+    fn draw(rng: &mut fastrand::Rng) -> Self {
+        // Mostly about one tenant: what agrees must get through, too.
+        let favourite = *rng.choice(&TENANTS).unwrap();
+        let other = *rng.choice(&TENANTS).unwrap();
+        let mut tenant = |one_in: u8| {
+            let named = if rng.u8(0..4) == 0 { other } else { favourite };
+            (rng.u8(0..one_in) == 0).then_some(named)
+        };
+        let (certificate, path, host, tenant_header, shown) = (tenant(3), tenant(3), tenant(3), tenant(3), tenant(2));
+        let way = *rng.choice(&["token", "basic", "jwt", "jwt as password"]).unwrap();
+        let header = shown.map(|tenant| (way, (rng.u8(0..8) > 0).then_some(tenant)));
+        Self { certificate, header, path, host, tenant_header }
+    }
+
+    /// The rule, told naively: the listener's own tenant is red, its path is no listed source.
+    fn expected(&self) -> Result<&'static str, u16> {
+        let by_header = match self.header {
+            Some((_, None)) => return Err(401),
+            Some((_, speaker)) => speaker,
+            None => None,
+        };
+        let speakers: Vec<_> = by_header.into_iter().chain(self.certificate).collect();
+        let named: Vec<_> = self.path.into_iter().chain(self.host).chain(self.tenant_header).collect();
+        let all: Vec<_> = speakers.iter().chain(&named).copied().collect();
+        if all.iter().any(|one| *one != all[0]) {
+            return Err(403);
+        }
+        if speakers.is_empty() && self.path.is_some_and(|path| path != "red") {
+            return Err(403);
+        }
+        Ok(all.first().copied().unwrap_or("red"))
+    }
+
+    fn authorization(&self, issuer: &crate::credentials::Issuer) -> Option<String> {
+        use crate::credentials::base64;
+        let (way, tenant) = self.header?;
+        let tenant = tenant.unwrap_or("nobody");
+        Some(match way {
+            "token" => format!("Bearer {tenant}-token"),
+            "basic" => format!("Basic {}", base64(&format!("{tenant}:{tenant}-password"))),
+            // "nobody" is no tenant's name here, but a token for it would be good: it is damaged instead.
+            _ => {
+                let mut token = issuer.token(tenant, "x");
+                if tenant == "nobody" {
+                    token.truncate(token.len() - 8);
+                }
+                if way == "jwt" { format!("Bearer {token}") } else { format!("Basic {}", base64(&format!(":{token}"))) }
+            }
+        })
+    }
+}
+
+#[test]
+fn r_s5_whatever_is_shown_together_a_sample_comes_under_its_credentials_tenant_or_not_at_all() {
+    bounded(async {
+        let (files, clients) = (Files::new(), Authority::new("clients"));
+        let issuer = crate::credentials::Issuer::new();
+        files.trust("clients.crt", &clients);
+        fs::write(files.at("keys.json"), issuer.key_set()).unwrap();
+        let tenants = TENANTS.map(|name| {
+            format!(
+                "{{name: {name}, credentials: [{{bearer_token: {name}-token}}, {{basic_auth: {{username: {name}, password: \
+                 {name}-password}}}}]}}"
+            )
+        });
+        let sources = "tenant: red, tenant_from: [{header: X-Scope-OrgID}, {host: 'w.{tenant}.example.org'}]";
+        let tls = files.listener("client_auth: optional, client_ca_file: '@clients.crt'");
+        let (all, blue) = (crate::harness::receiver().await, crate::harness::receiver().await);
+        let gateway = Setup::new()
+            .listener(&format!("{sources}, {tls}"))
+            .top(&format!("authentication: [{{jwt: {{key_set_file: '{}', audience: opstrace-cluster-demo}}}}, {{client_certificate: {{}}}}]", files.at("keys.json").display()))
+            .top(&format!("tenants: [{}]", tenants.join(", ")))
+            .endpoint_with("all", &all, "tenant_header: X-Scope-OrgID")
+            .endpoint_with("blue", &blue, "tenants: [blue], tenant_header: X-Scope-OrgID")
+            .start()
+            .await;
+        let mut connections = std::collections::BTreeMap::new();
+        for certificate in [None, Some("red"), Some("green"), Some("blue")] {
+            let issued = certificate.map(|name| clients.client(name));
+            let client = Client::new(&files.server, issued.as_ref());
+            connections.insert(certificate, Connection::open(&client, gateway.address()).await.unwrap());
+        }
+        let mut rng = fastrand::Rng::with_seed(5);
+        let mut expected = std::collections::BTreeMap::new();
+        for number in 0..600 {
+            let shown = Shown::draw(&mut rng);
+            let authorization = shown.authorization(&issuer);
+            let host = shown.host.map_or_else(|| "gateway.test".to_owned(), |name| format!("w.{name}.example.org"));
+            let uri = shown.path.map_or_else(|| "/api/v1/write".to_owned(), |name| format!("/{name}/api/v1/write"));
+            let mut headers = vec![("host", host.as_str())];
+            headers.extend(authorization.as_deref().map(|value| ("authorization", value)));
+            headers.extend(shown.tenant_header.map(|name| ("x-scope-orgid", name)));
+            let series = format!("case_{number}");
+            let connection = connections.get_mut(&shown.certificate).unwrap();
+            let (status, text) = connection.send(push_of(&series, &uri, &headers)).await;
+            match shown.expected() {
+                Ok(tenant) => {
+                    assert_eq!(status, 204, "{shown:?}: {text}");
+                    expected.insert(series, tenant);
+                }
+                Err(refused) => assert_eq!(status, refused, "{shown:?}: {text}"),
+            }
+        }
+        assert!((150..450).contains(&expected.len()), "{} of 600 were taken", expected.len());
+        gateway.settled().await;
+        for (sink, takes) in [(&all, &TENANTS[..]), (&blue, &["blue"][..])] {
+            let mut seen = std::collections::BTreeMap::new();
+            for received in sink.requests() {
+                let tenant = received.headers["x-scope-orgid"].to_str().unwrap().to_owned();
+                for series in received.request().unwrap().series {
+                    let name = series.labels.iter().find(|label| label.name == b"__name__").unwrap().value;
+                    seen.insert(String::from_utf8(name.to_vec()).unwrap(), tenant.clone());
+                }
+            }
+            let due = expected.iter().filter(|(_, tenant)| takes.contains(tenant));
+            let due: std::collections::BTreeMap<_, _> =
+                due.map(|(name, tenant)| (name.clone(), (*tenant).to_owned())).collect();
+            assert_eq!(seen, due);
+        }
+        gateway.finish().await;
     });
 }
