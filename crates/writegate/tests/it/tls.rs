@@ -389,6 +389,29 @@ fn r_x4_tls_1_2_and_1_3_are_spoken_and_the_lowest_can_be_raised() {
     });
 }
 
+#[test]
+fn the_admin_address_speaks_tls_where_it_is_told_to() {
+    bounded(async {
+        let files = Files::new();
+        let yaml = format!(
+            "listeners: [{{address: '127.0.0.1:0', tenant: default}}]\nadmin: {{address: '127.0.0.1:0', {}}}\n\
+             log: {{path: '{}', min_free: 1MiB}}\n",
+            files.listener("min_version: TLS13"),
+            files.at("data").display()
+        );
+        let config = crate::harness::parse(&yaml, files.path()).unwrap();
+        let gateway = Box::pin(writegate::Gateway::start(config, None)).await.unwrap();
+        let mut connection =
+            Connection::open(&Client::new(&files.server, None), gateway.admin_address()).await.unwrap();
+        let ready = Request::builder().uri("/-/ready").header("host", "127.0.0.1").body(Full::default()).unwrap();
+        assert_eq!(connection.send(ready).await.0, 200);
+        let plain = testkit::sender::Sender::new(&format!("http://{}/-/ready", gateway.admin_address())).unwrap();
+        assert!(plain.get().await.is_err(), "not without");
+        drop(connection);
+        Box::pin(gateway.shutdown()).await;
+    });
+}
+
 /// A server that speaks TLS, with a client certificate of `clients` if it asks for one, and passes everything on.
 async fn front(files: &Files, clients: Option<&Authority>, behind: SocketAddr) -> SocketAddr {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
