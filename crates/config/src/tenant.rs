@@ -142,15 +142,6 @@ pub struct NamePattern {
     pub suffix: String,
 }
 
-impl NamePattern {
-    /// The part of `text` where the tenant stands, if the rest matches.
-    #[must_use]
-    pub fn tenant_of<'t>(&self, text: &'t str) -> Option<&'t str> {
-        let tenant = text.strip_prefix(&self.prefix)?.strip_suffix(&self.suffix)?;
-        (!tenant.is_empty()).then_some(tenant)
-    }
-}
-
 impl fmt::Display for NamePattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{{tenant}}{}", self.prefix, self.suffix)

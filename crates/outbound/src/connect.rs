@@ -3,6 +3,7 @@
 //! A connection that fails says what was attempted; a server that was not believed, or does not believe this client, says
 //! which of both.
 
+use std::error::Error;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -50,14 +51,14 @@ impl Service<Uri> for Connector {
     type Future = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.tcp.poll_ready(cx).map_err(|error| io::Error::other(root(&error)))
+        self.tcp.poll_ready(cx).map_err(|error| io::Error::other(root(&error).to_string()))
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connecting = self.tcp.call(uri.clone());
         let (tls, within) = (Arc::clone(&self.tls), self.within);
         Box::pin(async move {
-            let tcp = connecting.await.map_err(|error| io::Error::other(root(&error)))?;
+            let tcp = connecting.await.map_err(|error| io::Error::other(root(&error).to_string()))?;
             if uri.scheme_str() != Some("https") {
                 return Ok(Stream::Plain(tcp));
             }
@@ -78,12 +79,12 @@ impl Service<Uri> for Connector {
 }
 
 /// The innermost cause: those around it only say that something failed.
-fn root(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut innermost = error;
-    while let Some(cause) = innermost.source() {
-        innermost = cause;
+#[must_use]
+pub fn root<'e>(mut error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
+    while let Some(cause) = error.source() {
+        error = cause;
     }
-    innermost.to_string()
+    error
 }
 
 fn in_words(error: &io::Error) -> String {

@@ -29,7 +29,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use writegate_config::{AdminCredential, TenantName};
@@ -43,6 +42,7 @@ use crate::app::App;
 use crate::chain::Chain;
 use crate::explain::{self, Explanation, explain};
 use crate::offload::offload;
+use crate::tls;
 
 /// The console: one page without anything from elsewhere.
 const PAGE: &str = include_str!("admin/console.html");
@@ -92,11 +92,10 @@ async fn greet(admin: Arc<Admin>, stream: TcpStream, stop: CancellationToken) {
     let Some(config) = admin.app.admin_tls.load_full() else {
         return serve(admin, stream, stop).await;
     };
-    let handshake = tokio::time::timeout(BODY_WITHIN, TlsAcceptor::from(config).accept(stream));
+    let handshake = tls::shake_hands(config, stream, BODY_WITHIN);
     match tokio::select! { () = stop.cancelled() => return, shaken = handshake => shaken } {
-        Ok(Ok(stream)) => serve(admin, stream, stop).await,
-        Ok(Err(error)) => tracing::warn!(%error, "a TLS handshake with the admin server failed"),
-        Err(_elapsed) => tracing::debug!("a TLS handshake with the admin server did not end in time"),
+        Ok(stream) => serve(admin, stream, stop).await,
+        Err(failure) => tracing::warn!(failure, "a TLS handshake with the admin server failed"),
     }
 }
 

@@ -24,7 +24,6 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use writegate_config::{Limits, Listener};
@@ -213,17 +212,13 @@ impl Ingest {
         let Some(tls) = &settings.tls else {
             return self.serve(stream, Peer::new(ip, Vec::new()), closing).await;
         };
-        let shaken = tokio::select! {
-            () = closing.cancelled() => return,
-            shaken = tokio::time::timeout(settings.listener.timeouts.header, TlsAcceptor::from(Arc::clone(tls)).accept(stream)) => shaken,
-        };
-        let failure = match shaken {
-            Ok(Ok(stream)) => {
+        let handshake = tls::shake_hands(Arc::clone(tls), stream, settings.listener.timeouts.header);
+        let failure = match tokio::select! { () = closing.cancelled() => return, shaken = handshake => shaken } {
+            Ok(stream) => {
                 let chain = stream.get_ref().1.peer_certificates().map(<[_]>::to_vec).unwrap_or_default();
                 return Box::pin(self.serve(stream, Peer::new(ip, chain), closing)).await;
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_elapsed) => "it did not end in time (timeouts.header)".to_owned(),
+            Err(failure) => failure,
         };
         self.stats.handshake_failures.fetch_add(1, Ordering::Relaxed);
         if let Some(unlogged) = self.complaints.lock().unwrap_or_else(PoisonError::into_inner).pass() {

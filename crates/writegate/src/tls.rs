@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use identity::certificate::Certificate;
 use rustls::client::danger::HandshakeSignatureValid;
@@ -15,6 +16,9 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use writegate_config::{ClientAuth, ServerTls, TlsVersion};
 
 /// The longest chain that a client may show; others are refused during the handshake.
@@ -97,6 +101,21 @@ pub(crate) fn server_config(tls: &ServerTls, alpn: &[&[u8]]) -> Result<Arc<Serve
     // Resumption without state here: a session costs its client's memory, not ours.
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     Ok(Arc::new(config))
+}
+
+/// A server's side of a handshake, which must end in time.
+///
+/// # Errors
+/// Says why there is no connection.
+pub(crate) async fn shake_hands(
+    config: Arc<ServerConfig>,
+    stream: TcpStream,
+    within: Duration,
+) -> Result<TlsStream<TcpStream>, String> {
+    match tokio::time::timeout(within, TlsAcceptor::from(config).accept(stream)).await {
+        Ok(shaken) => shaken.map_err(|error| error.to_string()),
+        Err(_elapsed) => Err(format!("it did not end within {within:?}")),
+    }
 }
 
 /// A certificate with its key, and the names it is for.

@@ -1,7 +1,6 @@
 //! One outgoing request: headers, body, answer.
 
 use std::collections::VecDeque;
-use std::error::Error;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,6 +13,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use outbound::connect::root;
 use outbound::tls::TlsSource;
 use remote_write::{Compression, Protocol, content};
 use writegate_config as config;
@@ -150,14 +150,6 @@ async fn read(endpoint: &config::Endpoint, response: Response<Incoming>, payload
         status => outcome::classify(payload.protocol, payload.counts, status, &head.headers, clock::now()),
     };
     Answer { outcome, status: Some(head.status), words }
-}
-
-/// The innermost cause: those around it only say that something failed.
-fn root<'e>(mut error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
-    while let Some(cause) = error.source() {
-        error = cause;
-    }
-    error
 }
 
 fn no_answer(words: String, sent: bool) -> Answer {

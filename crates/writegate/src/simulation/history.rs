@@ -184,7 +184,7 @@ impl History {
         match evidence {
             None => verdict.breaks("start: the gateway could not start on a disk that is well"),
             Some((evidence, is_refused)) => {
-                if is_refused && !self.plan.endpoints.iter().any(|it| self.breaks(&it.name)) {
+                if is_refused && !self.some_break() {
                     verdict.breaks("progress: a sender is refused for hours");
                 }
                 evidence.tally(&mut self.tally);
@@ -216,8 +216,12 @@ impl History {
     /// How long senders may be refused once all is well. A log that must keep what its endpoint breaks on stays full for
     /// ever, if that is all it has.
     fn accepts_again_within(&self) -> Duration {
-        let breaks = self.plan.endpoints.iter().any(|it| self.breaks(&it.name));
-        if breaks { GIVES_UP_AFTER } else { RECOVERS_WITHIN }
+        if self.some_break() { GIVES_UP_AFTER } else { RECOVERS_WITHIN }
+    }
+
+    /// Whether there is an endpoint that does.
+    fn some_break(&self) -> bool {
+        self.plan.endpoints.iter().any(|it| it.character.breaks_on.is_some())
     }
 
     /// Whether an endpoint breaks on some series.
