@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use identity::cache::{CacheKey, NoRandomness, VerifiedCache};
-use identity::certificate::{Certificate, CertificateRules, Field};
+use identity::certificate::{Certificate, CertificateRules, Field, TenantError};
 use identity::key::{Key, KeyError};
 use identity::key_set::{KeySet, KeySetError, ParsedKeySet};
 use identity::pattern::{InvalidPattern, Pattern};
@@ -347,11 +347,16 @@ impl Authentication {
 
     /// For whom a certificate speaks.
     fn by_certificate(&self, certificate: &Certificate) -> Result<TenantName, Denied> {
-        let mut named = self.certificates.iter().filter_map(|rules| rules.tenant_of(certificate).ok());
-        let first = named.next().ok_or(Denied::Forbidden)?;
-        if named.any(|other| other != first) {
-            return Err(Denied::Forbidden);
+        let mut named = None;
+        for rules in &self.certificates {
+            match rules.tenant_of(certificate) {
+                Ok(tenant) if named.as_ref().is_none_or(|other| *other == tenant) => named = Some(tenant),
+                Err(TenantError::NoTenant) => {}
+                // What one rule cannot decide, another must not.
+                Ok(_) | Err(TenantError::Ambiguous { .. }) => return Err(Denied::Forbidden),
+            }
         }
+        let first = named.ok_or(Denied::Forbidden)?;
         TenantName::new(&first).map_err(|_invalid| Denied::Forbidden)
     }
 }

@@ -327,6 +327,25 @@ fn r_x6_a_tenants_own_authority_speaks_for_it_alone_and_no_other_does() {
 }
 
 #[test]
+fn r_x6_a_certificate_that_one_rule_finds_ambiguous_speaks_for_nobody_whatever_another_says() {
+    bounded(async {
+        let (files, clients) = (Files::new(), Authority::new("clients"));
+        files.trust("clients.crt", &clients);
+        let gateway = Setup::new()
+            .listener(&files.listener("client_auth: require, client_ca_file: '@clients.crt'"))
+            .top("authentication: [{client_certificate: {tenant_from: san_dns, pattern: '{tenant}.test'}}, {client_certificate: {}}]")
+            .start()
+            .await;
+        for (names, status) in [(&["blue.test"][..], 204), (&["red.test"], 403), (&["blue.test", "red.test"], 403)] {
+            let issued = clients.issue("blue", names, 2099);
+            let answer = Client::new(&files.server, Some(&issued)).push(&gateway, &[]).await;
+            assert_eq!(answer.0, status, "{names:?}: {}", answer.1);
+        }
+        gateway.settle_and_finish().await;
+    });
+}
+
+#[test]
 fn r_x4_r_p23_certificates_and_revocations_change_while_connections_stay_open() {
     bounded(async {
         let (files, clients) = (Files::new(), Authority::new("clients"));
