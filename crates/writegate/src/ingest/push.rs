@@ -216,8 +216,8 @@ fn reading(gate: &Gate, listener: &Listener, parts: &Parts) -> Result<Reading, R
         zstd: listener.protocols.zstd,
         rules: Rules {
             strict: listener.strict,
-            label_names: gate.limits.label_names,
-            label_value_bytes: gate.limits.label_value_bytes,
+            label_names: gate.limits.tenant.label_names,
+            label_value_bytes: gate.limits.tenant.label_value_bytes,
             keep_vm_account_labels: false,
         },
         decoded_limit: gate.limits.decoded_bytes,
