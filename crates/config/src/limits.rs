@@ -9,7 +9,7 @@ use std::time::Duration;
 use remote_write::relabel::{InvalidRegex, Regex};
 
 use crate::config::Config;
-use crate::tenant::TenantName;
+use crate::tenant::{TenantName, Tenants};
 
 /// Limits on requests, and what holds for each tenant. 0 is no limit for each of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,8 +138,16 @@ impl Config {
     /// What holds for `name`: its own entry key by key, or the entry `*`, then `limits`.
     #[must_use]
     pub fn limits_of(&self, name: &TenantName) -> TenantLimits {
-        let mut limits = self.limits.tenant.clone();
-        if let Some(tenant) = self.tenants.get(name) {
+        self.tenants.limits_of(name, &self.limits.tenant)
+    }
+}
+
+impl Tenants {
+    /// What holds for `name` where `defaults` hold for all: see [`Config::limits_of`].
+    #[must_use]
+    pub fn limits_of(&self, name: &TenantName, defaults: &TenantLimits) -> TenantLimits {
+        let mut limits = defaults.clone();
+        if let Some(tenant) = self.get(name) {
             tenant.limits.apply_to(&mut limits);
         }
         limits

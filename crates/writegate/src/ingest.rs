@@ -28,7 +28,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use writegate_config::{Limits, Listener};
 
-use self::body::InFlight;
 use self::connection::{Serving, Watched};
 pub(crate) use self::push::Gate;
 #[cfg(test)]
@@ -44,7 +43,7 @@ use crate::tls::{self, Authorities, TlsError};
 #[derive(Debug)]
 pub(crate) struct PushStats {
     /// By status code: those this gateway answers.
-    answers: [(u16, AtomicU64); 10],
+    answers: [(u16, AtomicU64); 11],
     refused: [AtomicU64; Reason::ALL.len()],
     /// From the first byte of the header to the answer, of accepted pushes.
     pub(crate) seconds: Histogram,
@@ -57,7 +56,7 @@ pub(crate) struct PushStats {
 
 impl Default for PushStats {
     fn default() -> Self {
-        let answers = [200, 204, 400, 401, 403, 404, 405, 409, 415, 503].map(|code| (code, AtomicU64::new(0)));
+        let answers = [200, 204, 400, 401, 403, 404, 405, 409, 415, 429, 503].map(|code| (code, AtomicU64::new(0)));
         Self {
             answers,
             refused: Default::default(),
@@ -104,8 +103,7 @@ impl Gate {
         closing: Arc<AtomicBool>,
     ) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let in_flight = InFlight::new(limits.in_flight_bytes);
-        Self { tenants, authentication, limits, in_flight, decoders: Semaphore::new(cores), closing, stats }
+        Self { tenants, authentication, limits, decoders: Semaphore::new(cores), closing, stats }
     }
 }
 

@@ -49,6 +49,11 @@ pub(crate) fn now() -> Option<SystemTime> {
     WORLD.with_borrow(|world| world.as_ref().map(|world| world.epoch + world.since.elapsed()))
 }
 
+/// How long the present world has been there.
+pub(crate) fn uptime() -> Option<Duration> {
+    WORLD.with_borrow(|world| world.as_ref().map(|world| world.since.elapsed()))
+}
+
 /// Whether somebody listens to a single history.
 fn is_loud() -> bool {
     static LOUD: LazyLock<bool> = LazyLock::new(|| std::env::var_os("WRITEGATE_SEED").is_some());

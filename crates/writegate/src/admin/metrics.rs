@@ -111,6 +111,31 @@ fn ingest(page: &mut Page, app: &App) {
             }
         }
     });
+    let help =
+        "Series of a tenant that were seen in the last 10 to 20 minutes; without a limit on them with an error of 2 %.";
+    page.family("writegate_active_series", Kind::Gauge, help);
+    for tenant in &tenants {
+        page.sample(&[("tenant", tenant.name.as_str())], tenant.allowance.active_series());
+    }
+    let help = "Bytes of a tenant's requests that are being received, or wait for the disk.";
+    page.family("writegate_receiving_bytes", Kind::Gauge, help);
+    for tenant in &tenants {
+        page.sample(&[("tenant", tenant.name.as_str())], tenant.receiving_bytes());
+    }
+    page.family("writegate_tenant_limit", Kind::Gauge, "What a tenant may send, where it is limited.");
+    for tenant in &tenants {
+        let limits = tenant.limits();
+        for (limit, value) in [
+            ("samples_per_second", limits.samples_per_second),
+            ("bytes_per_second", limits.bytes_per_second),
+            ("requests_per_second", limits.requests_per_second),
+            ("active_series", limits.active_series.into()),
+        ] {
+            if value > 0 {
+                page.sample(&[("tenant", tenant.name.as_str()), ("limit", limit)], value);
+            }
+        }
+    }
     let accepted = tenants.iter().fold(Counts::default(), |sum, tenant| sum + tenant.accepted_counts());
     families(
         page,
