@@ -12,6 +12,7 @@ mod connector;
 mod history;
 mod life;
 mod plan;
+mod points;
 mod receiver;
 mod sender;
 mod verdict;
