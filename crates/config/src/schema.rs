@@ -134,6 +134,7 @@ pub(crate) const LISTENER: Section = Section {
         key("grpc", "bool", "false", "take OTLP over gRPC").later(),
         key("timeouts", "mapping", "", "how long a peer may take"),
         key("max_connections", "number", "10000", "connections open at once; at least 1"),
+        key("max_connections_per_ip", "number", "0", "of them from one address; more are closed at once; 0: no limit"),
     ],
 };
 
@@ -205,6 +206,7 @@ pub(crate) const LIMITS: Section = Section {
         key("requests_per_second", "number", "0", "requests of a tenant"),
         key("over_limit", OVER_LIMIT, "delay", OVER_LIMIT_MEANING),
         key("active_series", "number", "0", "series of a tenant that were seen in the last 10 to 20 minutes"),
+        key("connections", "number", "0", "connections of a tenant; more are answered 503 and closed"),
         key("label_names", "number", "128", "labels of a series"),
         key("label_value_bytes", "size", "16KiB", "bytes of a label's value"),
         key("rate_limits", "list", "", "requests of a tenant in a window of time, by path"),
@@ -269,6 +271,7 @@ pub(crate) const TENANT_LIMITS: Section = Section {
         key("requests_per_second", "number", "", "requests"),
         key("over_limit", OVER_LIMIT, "", OVER_LIMIT_MEANING),
         key("active_series", "number", "", "series seen in the last 10 to 20 minutes"),
+        key("connections", "number", "", "connections; more are answered 503 and closed"),
         key("label_names", "number", "", "labels of a series"),
         key("label_value_bytes", "size", "", "bytes of a label's value"),
         key("rate_limits", "list", "", "instead of those in `limits`, not beside them"),

@@ -121,7 +121,9 @@ impl Refusal {
             Self::Exceeded(Exceeded::Window { .. } | Exceeded::Rate { answer: OverLimit::Reject, .. }) => {
                 StatusCode::TOO_MANY_REQUESTS
             }
-            Self::Exceeded(Exceeded::Rate { answer: OverLimit::Delay, .. }) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Exceeded(Exceeded::Rate { answer: OverLimit::Delay, .. } | Exceeded::Connections { .. }) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             // Too large is 400 and not 413: vmagent retries a 413 for ever and its queue stands still behind it.
             Self::TenantName(_) | Self::Malformed(_) | Self::TooLarge { .. } => StatusCode::BAD_REQUEST,
@@ -184,7 +186,7 @@ impl Refusal {
         if let Self::Exceeded(Exceeded::Window { standing, .. }) = self {
             rate_limit_headers(headers, standing);
         }
-        if self == Self::Shutdown {
+        if matches!(self, Self::Shutdown | Self::Exceeded(Exceeded::Connections { .. })) {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
