@@ -130,8 +130,8 @@ pub struct OAuth2 {
     pub scopes: Vec<String>,
     /// Where tokens come from.
     pub token_url: Url,
-    /// Further parameters of the token request.
-    pub endpoint_params: Vec<(String, String)>,
+    /// Further parameters of the token request. Some carry a password.
+    pub endpoint_params: Vec<(String, Secret)>,
     /// TLS towards the token server.
     pub tls: Option<ClientTls>,
     /// Proxy towards the token server.
@@ -158,6 +158,11 @@ pub enum OAuth2Grant {
         /// Further claims, as text.
         claims: Vec<(String, String)>,
     },
+}
+
+impl OAuth2Grant {
+    /// The grant type of an assertion (RFC 7523 §2.1).
+    pub const JWT_BEARER: &'static str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 }
 
 /// AWS credentials and what they are scoped to. Absent values come from the environment, as in the AWS SDKs.
@@ -290,6 +295,8 @@ pub enum ProxyChoice {
     Url {
         /// The proxy.
         url: Url,
+        /// The user and password in its URL.
+        user: Option<(String, Secret)>,
         /// Hosts, domains and CIDRs reached directly.
         no_proxy: Vec<String>,
     },

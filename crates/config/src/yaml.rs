@@ -15,9 +15,10 @@ use crate::endpoint::{
 };
 use crate::read::action_name;
 use crate::relabel::{ALLOW_UTF_8, NameEscaping, RelabelConfig};
-use crate::secret::{HIDDEN, SecretSource, TextSource};
+use crate::secret::{HIDDEN, Secret, SecretSource, TextSource, name_suggests_secret};
 use crate::tenant::{TenantConfig, TenantLog, TenantName};
 use crate::units::{ShowDuration, ShowSize};
+use crate::url::percent_encoded;
 
 impl Config {
     /// The configuration in effect; see the module.
@@ -414,7 +415,12 @@ fn oauth2(out: &mut Yaml<'_, '_>, config: &OAuth2) -> fmt::Result {
     }
     out.texts("scopes", &config.scopes)?;
     out.text("token_url", config.token_url.redacted())?;
-    text_entries(out, "endpoint_params", config.endpoint_params.iter().map(|(name, value)| (name, value)))?;
+    let shown = |(name, value): &(String, Secret)| {
+        let value = if name_suggests_secret(name) { HIDDEN } else { value.expose() };
+        (name.clone(), value.to_owned())
+    };
+    let params: Vec<_> = config.endpoint_params.iter().map(shown).collect();
+    text_entries(out, "endpoint_params", params.iter().map(|(name, value)| (name, value)))?;
     if let Some(config) = &config.tls {
         tls(out, config)?;
     }
@@ -507,8 +513,13 @@ fn tls(out: &mut Yaml<'_, '_>, config: &ClientTls) -> fmt::Result {
 fn proxy(out: &mut Yaml<'_, '_>, config: &Proxy) -> fmt::Result {
     match &config.choice {
         ProxyChoice::Environment => out.plain("proxy_from_environment", true)?,
-        ProxyChoice::Url { url, no_proxy } => {
-            out.text("proxy_url", url.redacted())?;
+        ProxyChoice::Url { url, user, no_proxy } => {
+            let user = user.as_ref().map(|(user, password)| {
+                let hidden = if password.expose().is_empty() { "" } else { ":xxxxx" };
+                format!("{}{hidden}@", percent_encoded(user))
+            });
+            let shown = url.redacted().replacen("://", &format!("://{}", user.unwrap_or_default()), 1);
+            out.text("proxy_url", shown)?;
             if !no_proxy.is_empty() {
                 out.text("no_proxy", no_proxy.join(","))?;
             }

@@ -102,6 +102,12 @@ impl TlsSource {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).news.take()
     }
 
+    /// What is wrong with the files as they are, while the settings before are in use or there are none.
+    #[must_use]
+    pub fn error(&self) -> Option<TlsError> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).error.clone()
+    }
+
     /// The name to verify and to send (SNI, RFC 6066 §3) on a connection to `host`.
     ///
     /// # Errors
@@ -378,4 +384,4 @@ pub fn explain(error: &io::Error) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

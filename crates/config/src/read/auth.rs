@@ -10,7 +10,6 @@ use crate::table::{Field, Report, Table};
 
 /// Scheme of `bearer_token` and of an `authorization` without `type`.
 const BEARER: &str = "Bearer";
-const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 /// The authentication keys of `table`, which is an endpoint's or its HTTP client's.
 pub(super) fn auth(table: &Table<'_>, endpoint: Option<&Table<'_>>, report: &mut Report) -> Auth {
@@ -109,7 +108,7 @@ fn oauth2(field: Field<'_>, report: &mut Report) -> Option<OAuth2> {
     let key = secret(&table, "client_certificate_key", "client_certificate_key_file", report);
     let algorithms = [("RS256", "RS256"), ("RS384", "RS384"), ("RS512", "RS512")];
     let signature_algorithm = table.choice("signature_algorithm", report, &algorithms).to_owned();
-    let jwt = table.choice("grant_type", report, &[("client_credentials", false), (JWT_BEARER, true)]);
+    let jwt = table.choice("grant_type", report, &[("client_credentials", false), (OAuth2Grant::JWT_BEARER, true)]);
     let grant = if jwt {
         if key.is_none() {
             table.field().wrong(report, "client_certificate_key or client_certificate_key_file is missing");
@@ -125,12 +124,17 @@ fn oauth2(field: Field<'_>, report: &mut Report) -> Option<OAuth2> {
     } else {
         OAuth2Grant::ClientSecret(secret_source.unwrap_or_default())
     };
+    let scopes = table.get("scopes").map(|scopes| scopes.texts(report)).unwrap_or_default();
+    let params = table.get("endpoint_params").map(|params| params.text_entries(report)).unwrap_or_default();
+    if let Some((name, _)) = params.iter().find(|(name, _)| name == "scope" && !scopes.is_empty()) {
+        table.field().wrong(report, format_args!("endpoint_params sets {name}, and scopes does too"));
+    }
     Some(OAuth2 {
         client_id: client_id?,
         grant,
-        scopes: table.get("scopes").map(|scopes| scopes.texts(report)).unwrap_or_default(),
+        scopes,
         token_url: token_url?,
-        endpoint_params: table.get("endpoint_params").map(|params| params.text_entries(report)).unwrap_or_default(),
+        endpoint_params: params.into_iter().map(|(name, value)| (name, Secret::new(value))).collect(),
         tls: table.get("tls_config").and_then(|tls| client::tls(tls, report)),
         proxy: client::proxy(&table, report),
     })
