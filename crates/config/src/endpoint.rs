@@ -171,7 +171,7 @@ pub struct SigV4 {
     /// The region to sign for.
     pub region: Option<String>,
     /// Access key and secret key.
-    pub keys: Option<(String, Secret)>,
+    pub keys: Option<(String, SecretSource)>,
     /// A named profile.
     pub profile: Option<String>,
     /// A role to assume.
@@ -207,7 +207,7 @@ pub enum AzureCloud {
     Government,
 }
 
-/// The ways to a token that Prometheus knows.
+/// The ways to a token that Prometheus knows, without `sdk`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AzureIdentity {
     /// `managed_identity`; a system-assigned one has no client id.
@@ -229,7 +229,7 @@ pub enum AzureIdentity {
         /// A UUID.
         client_id: String,
         /// The client's secret.
-        client_secret: Secret,
+        client_secret: SecretSource,
         /// A directory's UUID or domain.
         tenant_id: String,
     },
@@ -237,15 +237,10 @@ pub enum AzureIdentity {
     Certificate {
         /// A UUID.
         client_id: String,
-        /// PEM or PKCS #12.
+        /// PEM, with its key.
         certificate: PathBuf,
         /// A directory's UUID or domain.
         tenant_id: String,
-    },
-    /// `sdk`: whatever the environment offers.
-    Sdk {
-        /// A directory's UUID or domain.
-        tenant_id: Option<String>,
     },
 }
 

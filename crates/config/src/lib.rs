@@ -45,7 +45,7 @@ pub use tenant::{
     HostPattern, InvalidTenantName, MAX_TENANT_NAME_BYTES, NamePattern, TenantConfig, TenantLog, TenantName,
     TenantPattern, Tenants,
 };
-pub use url::{InvalidUrl, Scheme, Url, percent_encoded};
+pub use url::{InvalidUrl, Scheme, Url, percent_decoded, percent_encoded};
 
 pub use units::{InvalidUnit, parse_duration};
 

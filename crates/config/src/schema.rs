@@ -87,7 +87,6 @@ pub(crate) const SECTIONS: &[&Section] = &[
     &AZURE_WORKLOAD_IDENTITY,
     &AZURE_OAUTH,
     &AZURE_CERTIFICATE,
-    &AZURE_SDK,
     &TLS,
     &RELABEL,
     &ENDPOINTS_FILE,
@@ -256,8 +255,8 @@ pub(crate) const REMOTE_WRITE: Section = Section {
         key("bearer_token", "secret", "", "older spelling of `authorization.credentials`"),
         key("bearer_token_file", "file", "", "older spelling of `authorization.credentials_file`"),
         key("oauth2", "mapping", "", "a token from an OAuth 2.0 server"),
-        key("sigv4", "mapping", "", "AWS signature version 4").later(),
-        key("azuread", "mapping", "", "a token from Microsoft Entra ID").later(),
+        key("sigv4", "mapping", "", "AWS signature version 4"),
+        key("azuread", "mapping", "", "a token from Microsoft Entra ID"),
         key("google_iam", "mapping", "", "refused: Google's service does not take remote write"),
         key("tls_config", "mapping", "", "TLS towards the endpoint; files are read again when they change"),
         key("proxy_url", "url", "", "the proxy everything goes through, `http` or `https`; may carry `user:password@`"),
@@ -402,14 +401,20 @@ pub(crate) const OAUTH2: Section = Section {
 pub(crate) const SIGV4: Section = Section {
     title: "sigv4",
     keys: &[
-        key("region", "text", "", "the region; absent: from the environment, as all below"),
-        key("access_key", "text", "", "with `secret_key`"),
+        key("region", "text", "", "the region; absent: `AWS_REGION`, or the profile's"),
+        key(
+            "access_key",
+            "text",
+            "",
+            "with `secret_key`; absent: keys are looked for where AWS' tools do, see [operations](operations.md#aws)",
+        ),
         key("secret_key", "secret", "", "with `access_key`"),
-        key("profile", "text", "", "a named profile"),
-        key("role_arn", "text", "", "a role to assume"),
+        key("secret_key_file", "file", "", "a file with it"),
+        key("profile", "text", "", "a profile of `~/.aws/credentials` or `~/.aws/config` that has keys"),
+        key("role_arn", "text", "", "a role to assume with these keys"),
         key("external_id", "text", "", "goes with `role_arn`"),
         key("use_fips_sts_endpoint", "bool", "false", "ask STS at its FIPS address"),
-        key("service_name", "text", "", "the service to sign for"),
+        key("service_name", "text", "aps", "the service to sign for"),
     ],
 };
 
@@ -417,12 +422,17 @@ pub(crate) const AZURE_AD: Section = Section {
     title: "azuread",
     keys: &[
         key("cloud", "AzurePublic, AzureChina or AzureGovernment", "AzurePublic", "which cloud"),
-        key("managed_identity", "mapping", "", "exactly one of these five"),
-        key("workload_identity", "mapping", "", ""),
-        key("oauth", "mapping", "", ""),
-        key("certificate", "mapping", "", ""),
-        key("sdk", "mapping", "", ""),
-        key("scope", "text", "", "instead of the cloud's scope"),
+        key("managed_identity", "mapping", "", "the identity of the machine; exactly one of these four"),
+        key("workload_identity", "mapping", "", "the identity of a Kubernetes service account"),
+        key("oauth", "mapping", "", "an application with a secret"),
+        key("certificate", "mapping", "", "an application with a certificate"),
+        key("sdk", "mapping", "", "refused: it would try whatever the environment offers"),
+        key(
+            "scope",
+            "text",
+            "",
+            "instead of the cloud's, which for AzurePublic is `https://monitor.azure.com//.default`",
+        ),
     ],
 };
 
@@ -444,7 +454,8 @@ pub(crate) const AZURE_OAUTH: Section = Section {
     title: "azuread.oauth",
     keys: &[
         key("client_id", "UUID", REQUIRED, "the application"),
-        key("client_secret", "secret", REQUIRED, "its secret"),
+        key("client_secret", "secret", "", "its secret; this or the next"),
+        key("client_secret_file", "file", "", "a file with it"),
         key("tenant_id", "text", REQUIRED, "the directory's UUID or domain"),
     ],
 };
@@ -453,13 +464,10 @@ pub(crate) const AZURE_CERTIFICATE: Section = Section {
     title: "azuread.certificate",
     keys: &[
         key("client_id", "UUID", REQUIRED, "the application"),
-        key("certificate_path", "file", REQUIRED, "PEM or PKCS #12"),
+        key("certificate_path", "file", REQUIRED, "PEM of the certificate and its RSA key, in one file; no PKCS #12"),
         key("tenant_id", "text", REQUIRED, "the directory's UUID or domain"),
     ],
 };
-
-pub(crate) const AZURE_SDK: Section =
-    Section { title: "azuread.sdk", keys: &[key("tenant_id", "text", "", "the directory's UUID or domain")] };
 
 pub(crate) const TLS: Section = Section {
     title: "tls_config",

@@ -102,7 +102,7 @@ impl Url {
         let Some(at) = text[authority..authority_end].rfind('@').map(|at| authority + at) else {
             return Ok((Self::parse(text)?, None));
         };
-        let (user, password) = text[authority..at].split_once(':').unwrap_or((&text[authority..at], ""));
+        let (user, password) = text[authority..at].split_once(':').unwrap_or_else(|| (&text[authority..at], ""));
         let (user, password) = percent_decoded(user).zip(percent_decoded(password)).ok_or(InvalidUrl::Userinfo)?;
         if user.contains(':') {
             return Err(InvalidUrl::Userinfo);
@@ -216,8 +216,9 @@ fn parse_authority(authority: &str) -> Result<(String, Option<u16>), InvalidUrl>
     Ok((host.to_ascii_lowercase(), port))
 }
 
-/// `None` if what comes out is no text, or a `%` does not begin two hexadecimal digits.
-fn percent_decoded(text: &str) -> Option<String> {
+/// `text` without percent-encoding; `None` if what comes out is no text, or a `%` does not begin two hexadecimal digits.
+#[must_use]
+pub fn percent_decoded(text: &str) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {

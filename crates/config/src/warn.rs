@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::access::{Authenticator, ClientAuth};
 use crate::config::Listener;
-use crate::endpoint::{Auth, Endpoint, HeaderValue, OAuth2Grant};
+use crate::endpoint::{Auth, AzureIdentity, Endpoint, HeaderValue, OAuth2Grant};
 use crate::relabel::{RelabelAction, RelabelConfig};
 use crate::table::{Field, Report};
 use crate::tenant::{TenantName, Tenants};
@@ -142,7 +142,15 @@ fn unreadable_secret(endpoint: &Endpoint) -> Option<(&Path, io::Error)> {
         Auth::OAuth2(oauth2) => match &oauth2.grant {
             OAuth2Grant::ClientSecret(secret) | OAuth2Grant::JwtBearer { key: secret, .. } => [secret.file(), None],
         },
-        Auth::None | Auth::SigV4(_) | Auth::AzureAd(_) => [None, None],
+        Auth::SigV4(sigv4) => [sigv4.keys.as_ref().and_then(|(_, secret_key)| secret_key.file()), None],
+        Auth::AzureAd(azure) => match &azure.identity {
+            AzureIdentity::OAuth { client_secret, .. } => [client_secret.file(), None],
+            AzureIdentity::Workload { token_file: file, .. } | AzureIdentity::Certificate { certificate: file, .. } => {
+                [Some(file.as_path()), None]
+            }
+            AzureIdentity::Managed { .. } => [None, None],
+        },
+        Auth::None => [None, None],
     };
     let of_headers = endpoint.headers.iter().filter_map(|header| match &header.value {
         HeaderValue::File(path) => Some(path.as_path()),

@@ -442,9 +442,9 @@ fn text_entries<'c>(
 
 fn sigv4(out: &mut Yaml<'_, '_>, config: &SigV4) -> fmt::Result {
     out.optional("region", config.region.as_ref())?;
-    if let Some((access_key, _)) = &config.keys {
+    if let Some((access_key, secret_key)) = &config.keys {
         out.text("access_key", access_key)?;
-        out.text("secret_key", HIDDEN)?;
+        out.secret("secret_key", secret_key)?;
     }
     out.optional("profile", config.profile.as_ref())?;
     out.optional("role_arn", config.role_arn.as_ref())?;
@@ -470,9 +470,9 @@ fn azure_ad(out: &mut Yaml<'_, '_>, config: &AzureAd) -> fmt::Result {
             out.text("tenant_id", tenant_id)?;
             out.text("token_file_path", token_file.display())
         })?,
-        AzureIdentity::OAuth { client_id, tenant_id, .. } => out.mapping("oauth", |out| {
+        AzureIdentity::OAuth { client_id, client_secret, tenant_id } => out.mapping("oauth", |out| {
             out.text("client_id", client_id)?;
-            out.text("client_secret", HIDDEN)?;
+            out.secret("client_secret", client_secret)?;
             out.text("tenant_id", tenant_id)
         })?,
         AzureIdentity::Certificate { client_id, certificate, tenant_id } => out.mapping("certificate", |out| {
@@ -480,8 +480,6 @@ fn azure_ad(out: &mut Yaml<'_, '_>, config: &AzureAd) -> fmt::Result {
             out.text("certificate_path", certificate.display())?;
             out.text("tenant_id", tenant_id)
         })?,
-        AzureIdentity::Sdk { tenant_id: None } => out.plain("sdk", "{}")?,
-        AzureIdentity::Sdk { tenant_id: Some(id) } => out.mapping("sdk", |out| out.text("tenant_id", id))?,
     }
     out.optional("scope", config.scope.as_ref())
 }
@@ -594,8 +592,9 @@ mod tests {
             "azuread: {managed_identity: {}}".to_owned(),
             format!("azuread: {{workload_identity: {{client_id: {uuid}, tenant_id: {uuid}}}}}"),
             format!("azuread: {{oauth: {{client_id: {uuid}, client_secret: <secret>, tenant_id: t.example.org}}}}"),
+            format!("azuread: {{oauth: {{client_id: {uuid}, client_secret_file: a, tenant_id: t.example.org}}}}"),
+            "sigv4: {access_key: b, secret_key_file: c}".to_owned(),
             format!("azuread: {{cloud: AzureGovernment, certificate: {{client_id: {uuid}, certificate_path: a, tenant_id: b}}}}"),
-            "azuread: {sdk: {tenant_id: a}}".to_owned(),
         ] {
             let before = config(&format!("remote_write:\n- url: https://h/\n  {keys}\n"));
             let mut after = config(&before.to_yaml());

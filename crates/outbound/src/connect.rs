@@ -79,7 +79,7 @@ impl Connector {
         if uri.scheme_str() != Some("https") {
             return Ok(Stream { transport: Transport::Plain(tcp), is_proxied: false });
         }
-        let name = self.tls.server_name(uri.host().unwrap_or_default()).map_err(in_words)?;
+        let name = self.tls.server_name(uri.host().unwrap_or_default()).map_err(|error| in_words(&error))?;
         let stream = self.handshake(self.current()?, name, tcp.into_inner()).await?;
         Ok(Stream { transport: Transport::Tls(Box::new(TokioIo::new(stream))), is_proxied: false })
     }
@@ -89,7 +89,7 @@ impl Connector {
         let at = proxy.uri().map_err(|error| not_reached(error.to_string()))?;
         let tcp = self.tcp.call(at).await.map_err(|error| not_reached(root(&error).to_string()))?;
         let transport = if proxy.is_https() {
-            let name = server_name(proxy.host()).map_err(in_words)?;
+            let name = server_name(proxy.host()).map_err(|error| in_words(&error))?;
             let config = http1_only(self.current()?.as_ref());
             let stream = self.handshake(config, name, tcp.into_inner()).await;
             Transport::Tls(Box::new(TokioIo::new(stream.map_err(|error| not_reached(error.to_string()))?)))
@@ -102,13 +102,13 @@ impl Connector {
         let tunnel = tokio::time::timeout(self.within, proxies.tunnel(proxy, &uri, transport)).await;
         let tunnel = tunnel
             .unwrap_or_else(|_elapsed| Err(not_reached(format!("no answer to CONNECT within {:?}", self.within))))?;
-        let name = self.tls.server_name(uri.host().unwrap_or_default()).map_err(in_words)?;
+        let name = self.tls.server_name(uri.host().unwrap_or_default()).map_err(|error| in_words(&error))?;
         let stream = self.handshake(self.current()?, name, TokioIo::new(tunnel)).await?;
         Ok(Stream { transport: Transport::Tunnel(Box::new(TokioIo::new(stream))), is_proxied: false })
     }
 
     fn current(&self) -> io::Result<Arc<ClientConfig>> {
-        self.tls.current().map_err(in_words)
+        self.tls.current().map_err(|error| in_words(&error))
     }
 
     async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
@@ -137,7 +137,7 @@ fn http1_only(config: &ClientConfig) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-fn in_words(error: TlsError) -> io::Error {
+fn in_words(error: &TlsError) -> io::Error {
     io::Error::other(error.to_string())
 }
 

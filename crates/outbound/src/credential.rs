@@ -5,24 +5,32 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request};
 use writegate_config as config;
 
+use crate::aws::{AwsError, Signer};
+use crate::azure;
 use crate::connect::Connector;
 use crate::fetch::{Bounds, Fetcher};
 use crate::oauth2;
 use crate::tls::TlsSource;
-use crate::token::{Cache, Held, Issued, Renew, TokenError};
+use crate::token::{Cache, Held, Renew, TokenError};
 
 /// For one question to a token server.
-const TOKEN_BOUNDS: Bounds = Bounds { within: Duration::from_secs(10), body: 256 * 1024 };
+const BOUNDS: Bounds = Bounds { within: Duration::from_secs(10), body: 256 * 1024 };
+/// And to what is on this machine or beside it.
+const NEAR_BOUNDS: Bounds = Bounds { within: Duration::from_secs(5), body: 256 * 1024 };
 
 /// What is shown to endpoints. Those that are configured to get the same token share it.
 #[derive(Debug, Default)]
 pub struct Credentials {
-    tokens: Mutex<Vec<(config::Auth, Weak<Tokens>)>>,
+    shared: Mutex<Vec<(Way, Weak<Shared>)>>,
 }
+
+/// To a token: all that decides which it is.
+type Way = (config::Auth, Option<config::Proxy>);
 
 /// How requests to one endpoint show who sends them.
 #[derive(Clone, Debug)]
@@ -33,14 +41,15 @@ enum Kind {
     None,
     Basic { username: config::TextSource, password: config::SecretSource },
     Authorization { scheme: String, credentials: config::SecretSource },
-    Token(Arc<Tokens>),
+    Shared(Arc<Shared>),
 }
 
-/// A token that is fetched, and who is asked for it.
+/// What is issued for a while.
 #[derive(Debug)]
-struct Tokens {
-    issuer: oauth2::Client,
-    cache: Cache<HeaderValue>,
+enum Shared {
+    OAuth2(oauth2::Client, Cache<HeaderValue>),
+    AzureAd(azure::Client, Cache<HeaderValue>),
+    SigV4(Box<Signer>),
 }
 
 /// What a request showed, for [`Credential::refused`].
@@ -59,6 +68,9 @@ pub enum CredentialError {
     /// There is no token.
     #[error("get an access token")]
     Token(#[source] Arc<TokenError>),
+    /// There is no signature.
+    #[error(transparent)]
+    Aws(Arc<AwsError>),
 }
 
 impl From<config::ReadSecret> for CredentialError {
@@ -68,9 +80,13 @@ impl From<config::ReadSecret> for CredentialError {
 }
 
 impl Credentials {
-    /// The credential for an endpoint that asks for `auth`.
+    /// The credential for an endpoint that asks for `auth` and is reached through `proxy`, as clouds are that issue tokens
+    /// or keys for it. Reads the environment if that is to name keys or a proxy.
     #[must_use]
-    pub fn of(&self, auth: &config::Auth) -> Credential {
+    pub fn of(&self, auth: &config::Auth, proxy: Option<&config::Proxy>) -> Credential {
+        let variable = |name: &str| std::env::var(name).ok();
+        let far = || fetcher(None, proxy, BOUNDS);
+        let near = || fetcher(None, None, NEAR_BOUNDS);
         Credential(match auth {
             config::Auth::None => Kind::None,
             config::Auth::Basic { username, password } => {
@@ -79,36 +95,49 @@ impl Credentials {
             config::Auth::Authorization { scheme, credentials } => {
                 Kind::Authorization { scheme: scheme.clone(), credentials: credentials.clone() }
             }
-            config::Auth::OAuth2(oauth2) => Kind::Token(self.shared(auth, || {
-                let tls = TlsSource::new(oauth2.tls.as_ref(), false);
-                let connector = Connector::new(tls, TOKEN_BOUNDS.within).through(oauth2.proxy.as_ref());
-                let fetcher = Fetcher::new(connector, TOKEN_BOUNDS);
-                let issuer = oauth2::Client::new(oauth2.as_ref().clone(), fetcher);
-                Tokens { issuer, cache: Cache::new(Renew::BeforeExpiry) }
+            config::Auth::OAuth2(oauth2) => Kind::Shared(self.shared((auth.clone(), None), || {
+                let fetcher = fetcher(oauth2.tls.as_ref(), oauth2.proxy.as_ref(), BOUNDS);
+                let client = oauth2::Client::new(oauth2.as_ref().clone(), fetcher);
+                Shared::OAuth2(client, Cache::new(Renew::BeforeExpiry))
             })),
-            config::Auth::SigV4(_) | config::Auth::AzureAd(_) => Kind::None,
+            config::Auth::SigV4(sigv4) => Kind::Shared(self.shared((auth.clone(), proxy.cloned()), || {
+                Shared::SigV4(Box::new(Signer::new(sigv4, far(), near(), variable)))
+            })),
+            config::Auth::AzureAd(azure) => Kind::Shared(self.shared((auth.clone(), proxy.cloned()), || {
+                let client = azure::Client::new(azure, far(), near(), variable);
+                Shared::AzureAd(client, Cache::new(Renew::AtHalfLife))
+            })),
         })
     }
 
-    fn shared(&self, auth: &config::Auth, new: impl FnOnce() -> Tokens) -> Arc<Tokens> {
-        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        tokens.retain(|(_, tokens)| tokens.strong_count() > 0);
-        if let Some(known) = tokens.iter().find(|(of, _)| of == auth).and_then(|(_, tokens)| tokens.upgrade()) {
+    fn shared(&self, way: Way, new: impl FnOnce() -> Shared) -> Arc<Shared> {
+        let mut all = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|(_, shared)| shared.strong_count() > 0);
+        if let Some(known) = all.iter().find(|(of, _)| *of == way).and_then(|(_, shared)| shared.upgrade()) {
             return known;
         }
         let fresh = Arc::new(new());
-        tokens.push((auth.clone(), Arc::downgrade(&fresh)));
+        all.push((way, Arc::downgrade(&fresh)));
         fresh
     }
 }
 
+fn fetcher(tls: Option<&config::ClientTls>, proxy: Option<&config::Proxy>, bounds: Bounds) -> Fetcher {
+    Fetcher::new(Connector::new(TlsSource::new(tls, false), bounds.within).through(proxy), bounds)
+}
+
 impl Credential {
-    /// Adds what shows who sends the request. Reads files on this thread: they are small. May wait for a token; dropping
-    /// the future is safe.
+    /// Adds what shows who sends the request with this body. Reads files on this thread: they are small. May wait for a
+    /// token; dropping the future is safe.
     ///
     /// # Errors
-    /// If a file cannot be read or there is no token.
-    pub async fn show<B>(&self, request: &mut Request<B>, now: SystemTime) -> Result<Shown, CredentialError> {
+    /// If a file cannot be read, there is no token, or nobody has keys.
+    pub async fn show<B>(
+        &self,
+        request: &mut Request<B>,
+        body: &[Bytes],
+        now: SystemTime,
+    ) -> Result<Shown, CredentialError> {
         let value = match &self.0 {
             Kind::None => return Ok(Shown::default()),
             Kind::Basic { username, password } => {
@@ -116,21 +145,26 @@ impl Credential {
                 format!("Basic {}", STANDARD.encode(pair))
             }
             Kind::Authorization { scheme, credentials } => format!("{scheme} {}", credentials.read()?.expose()),
-            Kind::Token(tokens) => {
-                let held = tokens.get(now).await?;
-                request.headers_mut().insert(AUTHORIZATION, held.value.clone());
-                return Ok(Shown(Some(held)));
-            }
+            Kind::Shared(shared) => return shared.show(request, body, now).await,
         };
         request.headers_mut().insert(AUTHORIZATION, oauth2::sensitive(&value).ok_or(CredentialError::Header)?);
         Ok(Shown::default())
     }
 
-    /// The TLS settings towards the token server, if there is one.
+    /// Whether what is shown is for one address, so that a request cannot be sent on to another.
+    #[must_use]
+    pub fn is_signature(&self) -> bool {
+        matches!(&self.0, Kind::Shared(shared) if matches!(**shared, Shared::SigV4(_)))
+    }
+
+    /// The TLS settings towards a token server that is configured with some.
     #[must_use]
     pub fn tls(&self) -> Option<&TlsSource> {
         match &self.0 {
-            Kind::Token(tokens) => Some(tokens.issuer.tls()),
+            Kind::Shared(shared) => match shared.as_ref() {
+                Shared::OAuth2(client, _) => Some(client.tls()),
+                Shared::AzureAd(..) | Shared::SigV4(_) => None,
+            },
             Kind::None | Kind::Basic { .. } | Kind::Authorization { .. } => None,
         }
     }
@@ -139,16 +173,38 @@ impl Credential {
     #[must_use]
     pub fn refused(&self, shown: &Shown) -> bool {
         match (&self.0, &shown.0) {
-            (Kind::Token(tokens), Some(held)) => tokens.cache.refused(held),
+            (Kind::Shared(shared), Some(held)) => match shared.as_ref() {
+                Shared::OAuth2(_, cache) | Shared::AzureAd(_, cache) => cache.refused(held),
+                Shared::SigV4(_) => false,
+            },
             _ => false,
         }
     }
 }
 
-impl Tokens {
-    async fn get(&self, now: SystemTime) -> Result<Arc<Held<HeaderValue>>, CredentialError> {
-        let secret = self.issuer.secret()?;
-        let ask = async { Ok::<Issued<HeaderValue>, _>(self.issuer.ask(&secret, now).await?) };
-        self.cache.get(&secret, ask).await.map_err(CredentialError::Token)
+impl Shared {
+    async fn show<B>(
+        &self,
+        request: &mut Request<B>,
+        body: &[Bytes],
+        now: SystemTime,
+    ) -> Result<Shown, CredentialError> {
+        let held = match self {
+            Self::OAuth2(client, cache) => {
+                let secret = client.secret()?;
+                cache.get(&secret, client.ask(&secret, now)).await
+            }
+            Self::AzureAd(client, cache) => {
+                let secret = client.secret()?;
+                cache.get(&secret, client.ask(&secret, now)).await
+            }
+            Self::SigV4(signer) => {
+                let signed = signer.sign(request, body, now).await;
+                return signed.map(|()| Shown::default()).map_err(|error| CredentialError::Aws(Arc::new(error)));
+            }
+        };
+        let held = held.map_err(CredentialError::Token)?;
+        request.headers_mut().insert(AUTHORIZATION, held.value.clone());
+        Ok(Shown(Some(held)))
     }
 }

@@ -135,9 +135,21 @@ impl Fetcher {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<Fetched, FetchError> {
+        match request(&method, url, headers, body) {
+            Ok(request) => self.send(url, request).await,
+            Err(failure) => Err(FetchError::new(method, url, failure)),
+        }
+    }
+
+    /// Any request that [`request`] made for `url`.
+    pub(crate) async fn send(
+        &self,
+        url: &config::Url,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<Fetched, FetchError> {
+        let method = request.method().clone();
+        self.connector.prepare(&request.uri().clone(), request.headers_mut());
         let answer = async {
-            let mut request = request(&method, url, headers, body)?;
-            self.connector.prepare(&request.uri().clone(), request.headers_mut());
             let response = self.http.request(request).await.map_err(|error| {
                 let why = root(&error).to_string();
                 if error.is_connect() { Failure::Connect(why) } else { Failure::Broken(why) }
@@ -150,7 +162,8 @@ impl Fetcher {
     }
 }
 
-fn request(
+/// A request for `url`.
+pub(crate) fn request(
     method: &Method,
     url: &config::Url,
     headers: HeaderMap,

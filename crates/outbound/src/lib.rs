@@ -5,12 +5,15 @@
 //! Knows no remote write. Logs nothing: every error says in one line, for a person, what was attempted and why it failed.
 
 pub mod assertion;
+pub mod aws;
+mod azure;
 pub mod connect;
 pub mod credential;
 pub mod fetch;
 pub mod no_proxy;
 mod oauth2;
 mod proxy;
+pub mod sigv4;
 pub mod tls;
 pub mod token;
 

@@ -60,18 +60,26 @@ impl Client {
         secret: &config::Secret,
         now: SystemTime,
     ) -> Result<Issued<HeaderValue>, TokenError> {
-        let fetched = match &self.oauth2.grant {
-            config::OAuth2Grant::ClientSecret(_) => self.with_secret(secret).await?,
+        let (fetched, secrets) = match &self.oauth2.grant {
+            config::OAuth2Grant::ClientSecret(_) => (self.with_secret(secret).await?, self.secrets(secret)),
             grant @ config::OAuth2Grant::JwtBearer { .. } => {
                 let assertion = self.assertion(grant, secret, now)?;
                 let form = [("grant_type", config::OAuth2Grant::JWT_BEARER), ("assertion", assertion.as_str())];
-                self.post(HeaderMap::new(), &form).await?
+                (self.post(HeaderMap::new(), &form).await?, vec![assertion])
             }
         };
-        let mut secrets = vec![secret.expose()];
-        let is_long = |value: &&str| value.len() >= 8;
-        secrets.extend(self.oauth2.endpoint_params.iter().map(|(_, value)| value.expose()).filter(is_long));
         read(&Method::POST, &self.oauth2.token_url, fetched, &secrets)
+    }
+
+    /// What was sent and nobody may read in an error, in each way it is written.
+    fn secrets(&self, secret: &config::Secret) -> Vec<String> {
+        let long = |text: &&str| text.len() >= 8;
+        let params = self.oauth2.endpoint_params.iter().map(|(_, value)| value.expose()).filter(long);
+        let plain: Vec<&str> = [secret.expose()].into_iter().chain(params).collect();
+        let encoded = plain.iter().map(|text| form_encoded(text));
+        let mut all: Vec<String> = plain.iter().map(ToString::to_string).chain(encoded).collect();
+        all.push(self.basic_pair(secret));
+        all
     }
 
     /// With the secret where the server wanted it last; otherwise in the header, and if that is refused in the body.
@@ -102,9 +110,12 @@ impl Client {
 
     /// The two parts are encoded each before they are joined (RFC 6749 §2.3.1).
     fn basic(&self, secret: &config::Secret) -> Result<HeaderValue, TokenError> {
-        let part = |text: &str| fetch::encode_form(&[("", text)]).split_off(1);
-        let pair = format!("{}:{}", part(&self.oauth2.client_id), part(secret.expose()));
-        sensitive(&format!("Basic {}", STANDARD.encode(pair))).ok_or_else(|| self.unusable("client_id or secret"))
+        let pair = self.basic_pair(secret);
+        sensitive(&format!("Basic {pair}")).ok_or_else(|| self.unusable("client_id or secret"))
+    }
+
+    fn basic_pair(&self, secret: &config::Secret) -> String {
+        STANDARD.encode(format!("{}:{}", form_encoded(&self.oauth2.client_id), form_encoded(secret.expose())))
     }
 
     /// Of a request with a client's secret: `endpoint_params` may name another grant.
@@ -167,6 +178,10 @@ impl Client {
     }
 }
 
+pub(crate) fn form_encoded(text: &str) -> String {
+    fetch::encode_form(&[("", text)]).split_off(1)
+}
+
 /// Seconds since 1970.
 pub(crate) fn seconds(now: SystemTime) -> u64 {
     now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
@@ -185,7 +200,7 @@ pub(crate) fn read(
     method: &Method,
     url: &config::Url,
     fetched: Fetched,
-    secrets: &[&str],
+    secrets: &[String],
 ) -> Result<Issued<HeaderValue>, TokenError> {
     let bad = |why: &str| TokenError::Answer { url: url.redacted(), what: "access token", why: why.to_owned() };
     let answer: Value = serde_json::from_slice(&fetched.body).unwrap_or_default();
@@ -215,7 +230,7 @@ pub(crate) fn read(
 }
 
 /// A server's refusal as it puts it (RFC 6749 §5.2).
-fn in_its_words(failure: Failure, answer: &Value, secrets: &[&str]) -> Failure {
+fn in_its_words(failure: Failure, answer: &Value, secrets: &[String]) -> Failure {
     let Failure::Status { status, words } = failure else { return failure };
     let text = |name: &str| answer.get(name)?.as_str().map(one_line);
     let mut words = match (text("error"), text("error_description")) {

@@ -146,7 +146,7 @@ fn refusal(proxy: &Proxy, target: &str, status: StatusCode) -> String {
 
 /// The port in `uri`, or its scheme's.
 fn port(uri: &Uri) -> u16 {
-    uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 })
+    uri.port_u16().unwrap_or_else(|| if uri.scheme_str() == Some("https") { 443 } else { 80 })
 }
 
 impl Proxy {

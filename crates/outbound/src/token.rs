@@ -9,6 +9,7 @@ use writegate_config as config;
 
 use crate::assertion::AssertionError;
 use crate::fetch::FetchError;
+use crate::sigv4::SignError;
 
 /// For so long after a failure nobody is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -52,9 +53,15 @@ pub enum TokenError {
         /// What is wrong; never the answer itself.
         why: String,
     },
+    /// There is no such place to ask.
+    #[error("the address of the server is not usable")]
+    Address(#[source] config::InvalidUrl),
     /// The key that should prove who is asking.
     #[error(transparent)]
     Assertion(#[from] AssertionError),
+    /// The question to AWS.
+    #[error(transparent)]
+    Sign(#[from] SignError),
 }
 
 /// One issued value, in use.

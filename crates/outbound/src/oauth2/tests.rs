@@ -82,7 +82,10 @@ async fn a_refusal_is_told_in_the_servers_words_without_the_secret() {
             "400 Bad Request: invalid_scope: <secret> may not",
         ),
         (json("403 Forbidden", r#"{"message":"s3cret?"}"#), r#"403 Forbidden: {"message":"<secret>?"}"#),
-        (json("503 Service Unavailable", "later"), "503 Service Unavailable: later"),
+        (
+            json("503 Service Unavailable", &format!("later {}", STANDARD.encode("the+id:s3cret"))),
+            "503 Service Unavailable: later <secret>",
+        ),
     ] {
         let server = Server::start(&[&answer]).await;
         let error = ask(&client(with_secret(&server, inline("s3cret")))).await.unwrap_err();
@@ -180,10 +183,11 @@ async fn endpoints_with_the_same_settings_share_a_token_and_a_changed_secret_fil
         config::Auth::OAuth2(Box::new(oauth2))
     };
     let credentials = Credentials::default();
-    let (a, b, other) = (credentials.of(&auth("x")), credentials.of(&auth("x")), credentials.of(&auth("y")));
+    let (a, b, other) =
+        (credentials.of(&auth("x"), None), credentials.of(&auth("x"), None), credentials.of(&auth("y"), None));
     let show = async |credential: &crate::credential::Credential| {
         let mut request = http::Request::new(());
-        let shown = credential.show(&mut request, SystemTime::now()).await?;
+        let shown = credential.show(&mut request, &[], SystemTime::now()).await?;
         assert_eq!(request.headers()[AUTHORIZATION], "Bearer abc");
         assert!(!credential.refused(&shown), "it is new");
         Ok::<_, CredentialError>(())

@@ -22,6 +22,7 @@ impl Issuer {
 
     async fn fail(&self) -> Result<Issued<u32>, TokenError> {
         self.asked.fetch_add(1, Ordering::Relaxed);
+        tokio::task::yield_now().await;
         Err(TokenError::Answer { url: "http://issuer".to_owned(), what: "token", why: "none".to_owned() })
     }
 

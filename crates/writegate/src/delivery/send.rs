@@ -85,7 +85,7 @@ impl Client {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(60))
             .build(connector.clone());
-        Self { http, connector, credential: credentials.of(&endpoint.auth) }
+        Self { http, connector, credential: credentials.of(&endpoint.auth, endpoint.proxy.as_ref()) }
     }
 
     /// Sends one batch once, and once more if its token has gone stale. Dropping the future abandons the request: whether
@@ -124,7 +124,7 @@ impl Client {
         let unmade =
             |error: PrepareError| no_answer(format!("the request could not be made: {}", Chain(&error)), false);
         let mut request = request(endpoint, tenant_id, payload, attempt).map_err(unmade)?;
-        let shown = self.credential.show(&mut request, clock::now()).await;
+        let shown = self.credential.show(&mut request, &payload.chunks, clock::now()).await;
         let shown = shown.map_err(|error| unmade(error.into()))?;
         match tokio::time::timeout(endpoint.remote_timeout, self.follow(endpoint, request, payload)).await {
             Ok(Ok((response, true))) => Ok((response, shown)),
@@ -174,6 +174,9 @@ impl Client {
             };
             let status = response.status();
             if status.is_redirection() {
+                if self.credential.is_signature() {
+                    return Err(held(status, "redirected, and a signature (sigv4) is for one address; set the endpoint's url to where the data should go".to_owned()));
+                }
                 match redirected(endpoint, &uri, headers, &response, payload) {
                     Ok(next) if hop < REDIRECTS => {
                         request = next;

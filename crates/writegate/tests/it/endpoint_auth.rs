@@ -11,13 +11,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use remote_write::Protocol;
+use remote_write::{Compression, Protocol};
 use testkit::endpoint::{Endpoint, Received, Reply};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::credentials::base64;
-use crate::harness::{Setup, TestGateway, bounded, eventually, receiver, takes};
-use crate::message::{request, sample_of};
+use crate::harness::{Setup, TestGateway, bounded, compress, eventually, header_map, raw_headers, receiver, takes};
+use crate::message::{encode, request, sample_of};
 
 /// A request to one of the servers here: method and target, headers by lower-case name, body.
 #[derive(Clone, Debug)]
@@ -248,5 +248,162 @@ fn a_proxy_that_is_down_is_named_and_the_data_waits() {
         assert!(error.starts_with(&start) && error.contains("refused"), "{error}");
         assert_eq!(sink.stats().requests, 0, "this machine, too, is reached through the proxy");
         gateway.finish().await;
+    });
+}
+
+/// The signature that a request must have (AWS Signature Version 4), computed from what arrived.
+fn expected_signature(received: &Received, secret_key: &str) -> String {
+    use aws_lc_rs::{digest, hmac};
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hash = |bytes: &[u8]| hex(digest::digest(&digest::SHA256, bytes).as_ref());
+    let keyed =
+        |key: &[u8], text: &str| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes()).as_ref().to_vec();
+    let authorization = received.header("authorization").unwrap();
+    let part = |name: &str| authorization.split(name).nth(1).unwrap().split(',').next().unwrap();
+    let (credential, names) = (part("Credential="), part("SignedHeaders="));
+    let lines: String = names.split(';').map(|name| format!("{name}:{}\n", received.header(name).unwrap())).collect();
+    let canonical = format!("POST\n{}\n\n{lines}\n{names}\n{}", received.path, hash(&received.body));
+    let scope = credential.split_once('/').unwrap().1;
+    let to_sign = format!(
+        "AWS4-HMAC-SHA256\n{}\n{scope}\n{}",
+        received.header("x-amz-date").unwrap(),
+        hash(canonical.as_bytes())
+    );
+    let key = scope.split('/').fold(format!("AWS4{secret_key}").into_bytes(), |key, part| keyed(&key, part));
+    hex(&keyed(&key, &to_sign))
+}
+
+#[test]
+fn what_is_sent_to_aws_is_what_was_signed() {
+    bounded(async {
+        let sink = receiver().await;
+        let files = tempfile::tempdir().unwrap();
+        let secret_key = files.path().join("key");
+        std::fs::write(&secret_key, "first\n").unwrap();
+        let keys = format!(
+            "tenant_header: X-Scope-OrgID, sigv4: {{region: eu-west-1, access_key: AKID, secret_key_file: '{}'}}",
+            secret_key.display()
+        );
+        let gateway = Setup::new().endpoint_with("a", &sink, &keys).start().await;
+        for (timestamp, key) in [(1, "first"), (2, "second")] {
+            std::fs::write(&secret_key, key).unwrap();
+            gateway.accept(Protocol::V1, &request([sample_of("up", timestamp)])).await;
+            takes(&sink, u64::try_from(timestamp).unwrap()).await;
+            let received = sink.requests().pop().unwrap();
+            let authorization = received.header("authorization").unwrap();
+            let day = &received.header("x-amz-date").unwrap()[..8];
+            let credential = format!("AWS4-HMAC-SHA256 Credential=AKID/{day}/eu-west-1/aps/aws4_request, ");
+            assert!(authorization.starts_with(&credential), "{authorization}");
+            for name in ["content-encoding", "content-type", "host", "x-amz-date", "x-scope-orgid"] {
+                assert!(authorization.contains(name), "{name} is not signed: {authorization}");
+            }
+            let signature = authorization.rsplit_once("Signature=").unwrap().1;
+            assert_eq!(signature, expected_signature(&received, key));
+        }
+        gateway.settle_and_finish().await;
+    });
+}
+
+#[test]
+fn a_signed_request_is_not_sent_on_to_another_address() {
+    bounded(async {
+        let (sink, elsewhere) = (receiver().await, receiver().await);
+        let location = elsewhere.url();
+        sink.answer_with(move |_| Reply::status(307).header("location", &location));
+        let keys = "sigv4: {region: eu-west-1, access_key: AKID, secret_key: s}";
+        let gateway = Setup::new().endpoint_with("a", &sink, keys).start().await;
+        gateway.accept(Protocol::V1, &request([sample_of("up", 1)])).await;
+        last_error(&gateway, "a signature (sigv4) is for one address").await;
+        assert_eq!(elsewhere.stats().requests, 0);
+        gateway.finish().await;
+    });
+}
+
+/// Answers whoever asks for a token or for keys, and repeats to some what they sent.
+async fn issuers() -> Server {
+    Server::start(|asked| {
+        let sts = "<Credentials><AccessKeyId>ROLE</AccessKeyId><SecretAccessKey>planted-role-key</SecretAccessKey>\
+                   <SessionToken>planted-session</SessionToken></Credentials>";
+        match asked.line.as_str() {
+            "POST /token" => answer(200, r#"{"access_token":"planted-token","expires_in":3600}"#),
+            "POST /mirror" => answer(400, format!("{} {}", asked.body, asked.header("authorization"))),
+            "POST /sts" => answer(200, sts),
+            line if line.contains("/oauth2/v2.0/token") => {
+                answer(200, r#"{"access_token":"planted-azure-token","expires_in":3600}"#)
+            }
+            _ => answer(404, "nobody"),
+        }
+    })
+    .await
+}
+
+#[test]
+fn w68_what_is_shown_to_endpoints_is_in_no_log_metric_configuration_or_status() {
+    bounded(async {
+        let issuers = issuers().await;
+        let at = |path: &str| format!("http://{}{path}", issuers.address);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "planted-in-a-file\n").unwrap();
+        let file = file.path().display();
+        let id = "00000000-0000-0000-0000-000000000000";
+        let sink = receiver().await;
+        let (passed, _) = proxy(sink.address(), format!("Basic {}", base64("u:planted-proxy"))).await;
+        let vacant = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let endpoints = [
+            format!("oauth2: {{client_id: a, client_secret: planted-secret, token_url: '{}'}}", at("/token")),
+            format!("oauth2: {{client_id: a, client_secret_file: '{file}', token_url: '{}'}}", at("/token")),
+            format!(
+                "oauth2: {{client_id: a, client_secret: planted-mirrored, token_url: '{}', \
+                 endpoint_params: {{password: planted-parameter}}}}",
+                at("/mirror")
+            ),
+            "sigv4: {region: r, access_key: AKID, secret_key: planted-aws-key, role_arn: arn}".to_owned(),
+            format!("azuread: {{oauth: {{client_id: {id}, client_secret: planted-azure, tenant_id: t}}}}"),
+            format!(
+                "proxy_url: 'http://u:planted-proxy@{passed}', basic_auth: {{username: u, password: planted-basic}}"
+            ),
+            format!("proxy_url: 'http://u:planted-lost@{vacant}', bearer_token: planted-bearer"),
+        ];
+        let mut setup = Setup::new().log_level("trace").started_by(&[
+            "env",
+            &format!("AWS_ENDPOINT_URL_STS={}", at("/sts")),
+            &format!("AZURE_AUTHORITY_HOST={}", at("/")),
+        ]);
+        for (number, keys) in endpoints.iter().enumerate() {
+            setup = setup.endpoint_with(&format!("e{number}"), &sink, keys);
+        }
+        let program = setup.start_program().await;
+        let body = compress(Compression::Snappy, &encode(Protocol::V1, &request([sample_of("up", 1)])));
+        let headers = raw_headers(Protocol::V1);
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+        let answer = program.sender().send(http::Method::POST, header_map(&headers), body).await.unwrap();
+        assert_eq!(answer.status.as_u16(), 204);
+        takes(&sink, 5).await;
+        let status = eventually("both others say why they cannot", || async {
+            let status = program.admin("/api/v1/status").await;
+            let told = status.contains("/mirror: 400") && status.contains("is not reached");
+            told.then_some(status)
+        })
+        .await;
+        let mut shown: Vec<_> =
+            sink.requests().iter().filter_map(|r| Some(r.header("authorization")?.to_owned())).collect();
+        shown.sort();
+        assert!(shown[0].starts_with("AWS4-HMAC-SHA256 Credential=ROLE/"), "{shown:?}");
+        let basic = base64("u:planted-basic");
+        let rest = [format!("Basic {basic}"), "Bearer planted-azure-token".to_owned()];
+        assert_eq!(shown[1..3], rest);
+        assert_eq!(shown[3..], ["Bearer planted-token", "Bearer planted-token"]);
+        assert!(sink.requests().iter().any(|received| received.header("x-amz-security-token").is_some()));
+
+        let mut seen = status;
+        for page in ["/metrics", "/api/v1/config", "/api/v1/ledger"] {
+            seen.push_str(&program.admin(page).await);
+        }
+        seen.push_str(&program.log());
+        for secret in ["planted", &basic, &base64("u:planted-proxy"), &base64("a:planted-secret")] {
+            let place = seen.lines().find(|line| line.contains(secret));
+            assert_eq!(place, None, "{secret}");
+        }
+        program.terminate().await;
     });
 }
