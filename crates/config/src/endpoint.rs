@@ -1,6 +1,6 @@
 //! One remote-write target: a `remote_write` entry with Prometheus' keys and our own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::OnFull;
@@ -259,6 +259,15 @@ pub struct ClientTls {
     pub min_version: Option<TlsVersion>,
     /// The highest version; the library's default if absent.
     pub max_version: Option<TlsVersion>,
+}
+
+impl ClientTls {
+    /// The files that hold a part of it.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let ca = self.ca.as_ref().and_then(TextSource::file);
+        let identity = self.identity.as_ref().map(|(chain, key)| [chain.file(), key.file()]);
+        [ca].into_iter().chain(identity.into_iter().flatten()).flatten()
+    }
 }
 
 /// A version of TLS, in Prometheus' spelling `TLS12`.

@@ -102,9 +102,13 @@ impl TlsSource {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).news.take()
     }
 
-    /// What is wrong with the files as they are, while the settings before are in use or there are none.
+    /// What is wrong with the files as they are, while the settings before are in use or there are none. Looks at them, if
+    /// there are some, as [`Self::current`] does.
     #[must_use]
     pub fn error(&self) -> Option<TlsError> {
+        if self.tls.files().next().is_some() {
+            drop(self.current());
+        }
         self.state.lock().unwrap_or_else(PoisonError::into_inner).error.clone()
     }
 
