@@ -575,7 +575,7 @@ mod tests {
     }
 
     #[test]
-    fn features_that_are_not_available_are_printed_as_they_are_read() {
+    fn every_way_to_authenticate_and_every_proxy_is_printed_as_it_is_read() {
         let uuid = "00000000-0000-0000-0000-000000000000";
         for keys in [
             "tls_config: {ca_file: a, cert: b, key_file: c, server_name: d, min_version: TLS12, max_version: TLS13}".to_owned(),

@@ -179,6 +179,12 @@ async fn files_that_are_wrong_leave_the_last_good_ones_in_use_and_are_told_once(
     tokio::time::advance(CHECK_EVERY).await;
     source.current().unwrap();
     assert!(source.take_error().is_none());
+    assert!(source.error().is_none());
+
+    std::fs::write(&path, "x").unwrap();
+    let fresh = TlsSource::new(Some(&in_file(&path)), false);
+    assert!(fresh.error().unwrap().to_string().contains("ca.pem"), "without waiting for a connection");
+    assert!(fresh.take_error().is_none(), "there is nothing that stays in use");
 }
 
 #[test]

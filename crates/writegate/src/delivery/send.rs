@@ -64,6 +64,10 @@ impl Answer {
 /// How often in a row a request is sent on to another place.
 const REDIRECTS: u32 = 5;
 
+/// Why a signed request is not sent on at all.
+const SIGNED: &str = "redirected, and a signature (sigv4) is for one address; set the endpoint's url to where the data \
+                      should go";
+
 /// Why a request could not even be made.
 #[derive(Debug, thiserror::Error)]
 enum PrepareError {
@@ -175,7 +179,7 @@ impl Client {
             let status = response.status();
             if status.is_redirection() {
                 if self.credential.is_signature() {
-                    return Err(held(status, "redirected, and a signature (sigv4) is for one address; set the endpoint's url to where the data should go".to_owned()));
+                    return Err(held(status, SIGNED.to_owned()));
                 }
                 match redirected(endpoint, &uri, headers, &response, payload) {
                     Ok(next) if hop < REDIRECTS => {
@@ -252,7 +256,6 @@ fn redirected(
     Ok(request)
 }
 
-/// A `Location` is a URI or, commonly, only a path (RFC 9110 §10.2.2).
 /// Whether the address says so itself.
 fn is_this_machine(uri: &Uri) -> bool {
     let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
@@ -265,6 +268,7 @@ fn is_this_machine(uri: &Uri) -> bool {
         })
 }
 
+/// A `Location` is a URI or, commonly, only a path (RFC 9110 §10.2.2).
 fn resolve(from: &Uri, location: &str) -> Option<Uri> {
     if location.starts_with('/') && !location.starts_with("//") {
         let mut parts = from.clone().into_parts();
