@@ -440,6 +440,14 @@ fn endpoints(page: &mut Page, app: &App) {
             page.sample(&[("endpoint", &endpoint.config.name), ("code", code.as_str())], 1);
         }
     }
+    page.family(
+        "writegate_endpoint_tls_files_unusable",
+        Kind::Gauge,
+        "1 while certificate files of the endpoint cannot be used; what was read before stays in use.",
+    );
+    for endpoint in &endpoints {
+        page.sample(&[("endpoint", &endpoint.config.name)], u8::from(endpoint.tls_error().is_some()));
+    }
     page.family("writegate_endpoint_up", Kind::Gauge, "Whether the last attempt of each delivery succeeded.");
     for endpoint in &endpoints {
         page.sample(&[("endpoint", &endpoint.config.name)], u8::from(endpoint.health.is_up()));
