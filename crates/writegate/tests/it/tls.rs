@@ -4,17 +4,17 @@ use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::Request;
+use http::{Method, Request};
 use http_body_util::Full;
-use remote_write::Protocol;
+use remote_write::{Compression, Protocol};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpStream;
 
 use crate::certificates::{Authority, Client, Connection, Files, Issued, push_of, push_request};
-use crate::harness::{Setup, bounded};
-use crate::message::{request, sample_of};
+use crate::harness::{Setup, bounded, compress, eventually, header_map, raw_headers, receiver, takes};
+use crate::message::{encode, request, sample_of};
 
 const BY_COMMON_NAME: &str = "authentication: [{client_certificate: {pattern: '{tenant}.agents.example.org'}}]";
 
@@ -100,7 +100,7 @@ fn r_x6_a_tenants_own_authority_speaks_for_it_alone_and_no_other_does() {
                     || connection.sender.send_request(push_request(&[])).await.is_err()
             );
         }
-        crate::harness::eventually("the handshake is counted", || async {
+        eventually("the handshake is counted", || async {
             (gateway.metric("writegate_tls_handshake_failures_total").await >= 1.0).then_some(())
         })
         .await;
@@ -252,7 +252,7 @@ fn r_o10_an_endpoint_is_reached_over_tls_with_a_client_certificate_and_a_wrong_a
         files.trust("server-ca.crt", &files.server);
         files.trust("strangers.crt", &strangers);
         clients.client("writegate").write(files.path(), "client");
-        let sink = crate::harness::receiver().await;
+        let sink = receiver().await;
         let behind: SocketAddr = sink.url().trim_start_matches("http://").split('/').next().unwrap().parse().unwrap();
         let address = front(&files, Some(&clients), behind).await;
         let at = |name: &str| files.at(name).display().to_string();
@@ -271,14 +271,14 @@ fn r_o10_an_endpoint_is_reached_over_tls_with_a_client_certificate_and_a_wrong_a
         let gateway = Setup::new().top(&format!("remote_write_files: ['{}']", more.display())).start().await;
         let pushed = request([sample_of("up", 1)]);
         gateway.accept(Protocol::V1, &pushed).await;
-        crate::harness::takes(&sink, 1).await;
-        crate::harness::eventually("it is booked", || async {
+        takes(&sink, 1).await;
+        eventually("it is booked", || async {
             (gateway.ledger("default", "good").await.samples.delivered == 1).then_some(())
         })
         .await;
         // The others wait, and say why.
         for (name, words) in [("rotated", "authority"), ("bare", "certificate")] {
-            crate::harness::eventually("the status says why", || async {
+            eventually("the status says why", || async {
                 let status: serde_json::Value = serde_json::from_str(&gateway.admin("/api/v1/status").await).unwrap();
                 let told =
                     status["endpoints"].as_array()?.iter().find(|endpoint| endpoint["endpoint"] == name)?.to_string();
@@ -289,7 +289,7 @@ fn r_o10_an_endpoint_is_reached_over_tls_with_a_client_certificate_and_a_wrong_a
         }
         // The right authority comes into the file: no restart, no reload.
         files.trust("strangers.crt", &files.server);
-        crate::harness::takes(&sink, 2).await;
+        takes(&sink, 2).await;
         // And the other one gets its certificate.
         fs::write(&more, [endpoint("good", &good), endpoint("rotated", &rotated), endpoint("bare", &good)].concat())
             .unwrap();
@@ -304,7 +304,7 @@ fn a_certificate_file_that_breaks_is_told_once_everywhere_and_what_was_read_befo
         let (files, clients) = (Files::new(), Authority::new("clients"));
         files.trust("server-ca.crt", &files.server);
         clients.client("writegate").write(files.path(), "client");
-        let sink = crate::harness::receiver().await;
+        let sink = receiver().await;
         let address = front(&files, Some(&clients), sink.address()).await;
         let at = |name: &str| files.at(name).display().to_string();
         let more = files.at("more.yml");
@@ -321,14 +321,14 @@ fn a_certificate_file_that_breaks_is_told_once_everywhere_and_what_was_read_befo
             let body = compress(Compression::Snappy, &encode(Protocol::V1, &request([sample_of("up", timestamp)])));
             let headers = raw_headers(Protocol::V1);
             let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-            let answer = program.sender().send(Method::POST, crate::harness::header_map(&headers), body).await.unwrap();
+            let answer = program.sender().send(Method::POST, header_map(&headers), body).await.unwrap();
             assert_eq!(answer.status.as_u16(), 204);
-            crate::harness::takes(&sink, u64::try_from(timestamp).unwrap()).await;
+            takes(&sink, u64::try_from(timestamp).unwrap()).await;
         };
         let unusable = async |expected: u8| {
             let line = format!("writegate_endpoint_tls_files_unusable{{endpoint=\"a\"}} {expected}\n");
             let page = async || program.admin("/metrics").await.contains(&line).then_some(());
-            crate::harness::eventually(&line, page).await;
+            eventually(&line, page).await;
         };
         push(1).await;
         unusable(0).await;
@@ -432,7 +432,7 @@ fn r_p15_r_s5_whatever_is_shown_together_a_sample_comes_under_its_credentials_te
         });
         let sources = "tenant: red, tenant_from: [{header: X-Scope-OrgID}, {host: 'w.{tenant}.example.org'}]";
         let tls = files.listener("client_auth: optional, client_ca_file: '@clients.crt'");
-        let (all, blue) = (crate::harness::receiver().await, crate::harness::receiver().await);
+        let (all, blue) = (receiver().await, receiver().await);
         let gateway = Setup::new()
             .listener(&format!("{sources}, {tls}"))
             .top(&format!("authentication: [{{jwt: {{key_set_file: '{}', audience: opstrace-cluster-demo}}}}, {{client_certificate: {{}}}}]", files.at("keys.json").display()))
