@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa, KeyIdMethod,
-    KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+    KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
 use remote_write::{Compression, Protocol};
 use rustls::pki_types::pem::PemObject as _;
@@ -24,19 +24,19 @@ use crate::harness::{Setup, TestGateway, bounded, compress, raw_headers};
 use crate::message::{encode, request, sample_of};
 
 /// A certificate authority of a test, and what it issues: files in a directory.
-struct Authority {
+pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 /// A certificate and its key, PEM.
-struct Issued {
-    certificate: String,
-    key: String,
+pub(crate) struct Issued {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
     serial: SerialNumber,
 }
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -44,14 +44,18 @@ impl Authority {
         Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
     }
 
-    fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.issuer.pem()
     }
 
-    fn issue(&self, common_name: &str, names: &[&str], until_year: i32) -> Issued {
+    pub(crate) fn issue(&self, common_name: &str, names: &[&str], until_year: i32) -> Issued {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name.push(DnType::CommonName, common_name);
+        self.sign(params, until_year)
+    }
+
+    fn sign(&self, mut params: CertificateParams, until_year: i32) -> Issued {
         (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(until_year, 1, 1));
         let serial = SerialNumber::from(fastrand::u64(1..));
         params.serial_number = Some(serial.clone());
@@ -60,8 +64,20 @@ impl Authority {
         Issued { certificate, key: key.serialize_pem(), serial }
     }
 
-    fn client(&self, common_name: &str) -> Issued {
+    pub(crate) fn client(&self, common_name: &str) -> Issued {
         self.issue(common_name, &[], 2099)
+    }
+
+    /// A client's certificate with an e-mail address and units of an organization, for Observatorium's roles.
+    pub(crate) fn member(&self, email: Option<&str>, units: &[&str], until_year: i32) -> Issued {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "member");
+        for unit in units {
+            params.distinguished_name.push(DnType::OrganizationalUnitName, *unit);
+        }
+        let email = email.map(|email| SanType::Rfc822Name(email.try_into().unwrap()));
+        params.subject_alt_names = email.into_iter().collect();
+        self.sign(params, until_year)
     }
 
     fn revokes(&self, revoked: &[&Issued]) -> String {
@@ -92,13 +108,13 @@ impl Issued {
 }
 
 /// A sender that trusts one authority.
-struct Client {
+pub(crate) struct Client {
     config: ClientConfig,
     name: &'static str,
 }
 
 impl Client {
-    fn new(trusts: &Authority, shows: Option<&Issued>) -> Self {
+    pub(crate) fn new(trusts: &Authority, shows: Option<&Issued>) -> Self {
         let versions = [&rustls::version::TLS13, &rustls::version::TLS12];
         Self::with_versions(trusts, shows, &versions)
     }
@@ -135,6 +151,12 @@ impl Client {
         let stream = TcpStream::connect(address).await?;
         let name = ServerName::try_from(self.name).unwrap();
         TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    }
+
+    /// Pushes a sample of `up` to a path, on a connection of its own.
+    pub(crate) async fn push_at(&self, gateway: &TestGateway, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
+        let mut connection = Connection::open(self, gateway.address()).await.unwrap();
+        connection.send(push_of("up", &format!("https://gateway.test{path}"), headers)).await
     }
 
     /// Pushes over HTTP/1.1 and over HTTP/2, each on a connection of its own: the status and text, which must agree.
@@ -202,32 +224,32 @@ async fn read(response: http::Response<hyper::body::Incoming>) -> (u16, String) 
 }
 
 /// A gateway's files: its own certificate, and those of authorities.
-struct Files {
+pub(crate) struct Files {
     directory: tempfile::TempDir,
-    server: Authority,
+    pub(crate) server: Authority,
 }
 
 impl Files {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let files = Self { directory: tempfile::tempdir().unwrap(), server: Authority::new("server authority") };
         files.server.issue("gateway", &["gateway.test"], 2099).write(files.path(), "server");
         files
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.path().join(name)
     }
 
-    fn trust(&self, name: &str, authority: &Authority) {
+    pub(crate) fn trust(&self, name: &str, authority: &Authority) {
         fs::write(self.at(name), authority.pem()).unwrap();
     }
 
     /// A listener that serves TLS, with further keys of `tls_config`.
-    fn listener(&self, keys: &str) -> String {
+    pub(crate) fn listener(&self, keys: &str) -> String {
         let at = |name| self.at(name).display().to_string();
         let keys = keys.replace('@', &format!("{}/", self.path().display()));
         format!("tls_config: {{cert_file: '{}', key_file: '{}', {keys}}}", at("server.crt"), at("server.key"))
