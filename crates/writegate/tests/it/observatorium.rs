@@ -391,8 +391,7 @@ fn check_reads_both_files_shows_their_tenants_and_names_what_cannot_be_used() {
         let ran = run(&["check", &file]).await;
         assert_eq!(ran.code, 0, "{ran:?}");
         assert!(
-            ran.out
-                .contains("# \"blue, id \\\"1\\\": tokens of https://id.example.org/dex for \\\"observatorium\\\"\""),
+            ran.out.contains("# blue, id \"1\": tokens of https://id.example.org/dex for \"observatorium\""),
             "{}",
             ran.out
         );
