@@ -213,7 +213,7 @@ mod tests {
         }
         for (text, error) in [
             ("id.example.org", InvalidIssuer::Url(InvalidUrl::Scheme)),
-            ("https://a:b@id.example.org", InvalidIssuer::Url(InvalidUrl::Userinfo)),
+            ("https://a:b@id.example.org", InvalidIssuer::Url(InvalidUrl::User)),
             ("https://id.example.org?a=b", InvalidIssuer::Query),
             ("https://id.example.org/#a", InvalidIssuer::Query),
         ] {

@@ -60,6 +60,8 @@ pub struct Listener {
     pub timeouts: Timeouts,
     /// Connections open at once; at least 1.
     pub max_connections: u32,
+    /// Of them from one address; 0 is no limit.
+    pub max_connections_per_ip: u32,
 }
 
 /// A place in a request that names a tenant.

@@ -49,7 +49,7 @@ pub use tenant::{
     HostPattern, InvalidTenantName, MAX_TENANT_NAME_BYTES, NamePattern, TenantConfig, TenantLog, TenantName,
     TenantPattern, Tenants,
 };
-pub use url::{InvalidUrl, Scheme, Url};
+pub use url::{InvalidUrl, Scheme, Url, percent_decoded, percent_encoded};
 
 pub use units::{InvalidUnit, parse_duration};
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use remote_write::relabel::{InvalidRegex, Regex};
 
 use crate::config::Config;
-use crate::tenant::TenantName;
+use crate::tenant::{TenantName, Tenants};
 
 /// Limits on requests, and what holds for each tenant. 0 is no limit for each of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub struct TenantLimits {
     pub over_limit: OverLimit,
     /// Series seen lately.
     pub active_series: u32,
+    /// Open connections.
+    pub connections: u32,
     /// Labels of a series.
     pub label_names: u32,
     /// Bytes of a label's value.
@@ -58,6 +60,8 @@ pub struct LimitOverrides {
     pub over_limit: Option<OverLimit>,
     /// See there.
     pub active_series: Option<u32>,
+    /// See there.
+    pub connections: Option<u32>,
     /// See there.
     pub label_names: Option<u32>,
     /// See there.
@@ -138,8 +142,16 @@ impl Config {
     /// What holds for `name`: its own entry key by key, or the entry `*`, then `limits`.
     #[must_use]
     pub fn limits_of(&self, name: &TenantName) -> TenantLimits {
-        let mut limits = self.limits.tenant.clone();
-        if let Some(tenant) = self.tenants.get(name) {
+        self.tenants.limits_of(name, &self.limits.tenant)
+    }
+}
+
+impl Tenants {
+    /// What holds for `name` where `defaults` hold for all: see [`Config::limits_of`].
+    #[must_use]
+    pub fn limits_of(&self, name: &TenantName, defaults: &TenantLimits) -> TenantLimits {
+        let mut limits = defaults.clone();
+        if let Some(tenant) = self.get(name) {
             tenant.limits.apply_to(&mut limits);
         }
         limits
@@ -159,6 +171,7 @@ impl LimitOverrides {
         put(&mut limits.requests_per_second, self.requests_per_second.as_ref());
         put(&mut limits.over_limit, self.over_limit.as_ref());
         put(&mut limits.active_series, self.active_series.as_ref());
+        put(&mut limits.connections, self.connections.as_ref());
         put(&mut limits.label_names, self.label_names.as_ref());
         put(&mut limits.label_value_bytes, self.label_value_bytes.as_ref());
         put(&mut limits.rate_limits, self.rate_limits.as_ref());

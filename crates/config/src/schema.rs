@@ -96,7 +96,6 @@ pub(crate) const SECTIONS: &[&Section] = &[
     &AZURE_WORKLOAD_IDENTITY,
     &AZURE_OAUTH,
     &AZURE_CERTIFICATE,
-    &AZURE_SDK,
     &TLS,
     &RELABEL,
     &ENDPOINTS_FILE,
@@ -161,6 +160,7 @@ pub(crate) const LISTENER: Section = Section {
         key("grpc", "bool", "false", "take OTLP over gRPC").later(),
         key("timeouts", "mapping", "", "how long a peer may take"),
         key("max_connections", "number", "10000", "connections open at once; at least 1"),
+        key("max_connections_per_ip", "number", "0", "of them from one address; more are closed at once; 0: no limit"),
     ],
 };
 
@@ -232,15 +232,25 @@ pub(crate) const REMOTE_WRITE: Section = Section {
         key("authorization", "mapping", "", "an `Authorization` header"),
         key("bearer_token", "secret", "", "older spelling of `authorization.credentials`"),
         key("bearer_token_file", "file", "", "older spelling of `authorization.credentials_file`"),
-        key("oauth2", "mapping", "", "a token from an OAuth 2.0 server").later(),
-        key("sigv4", "mapping", "", "AWS signature version 4").later(),
-        key("azuread", "mapping", "", "a token from Microsoft Entra ID").later(),
+        key("oauth2", "mapping", "", "a token from an OAuth 2.0 server"),
+        key("sigv4", "mapping", "", "AWS signature version 4"),
+        key("azuread", "mapping", "", "a token from Microsoft Entra ID"),
         key("google_iam", "mapping", "", "refused: Google's service does not take remote write"),
         key("tls_config", "mapping", "", "TLS towards the endpoint; files are read again when they change"),
-        key("proxy_url", "url", "", "a proxy").later(),
-        key("no_proxy", "text", "", "hosts reached without the proxy").later(),
-        key("proxy_from_environment", "bool", "false", "the proxy that the environment names").later(),
-        key("proxy_connect_header", "mapping of header to list", "", "headers of `CONNECT`").later(),
+        key("proxy_url", "url", "", "the proxy everything goes through, `http` or `https`; may carry `user:password@`"),
+        key(
+            "no_proxy",
+            "text",
+            "",
+            "hosts reached without it: names, domains, addresses, CIDRs, with or without a port, joined by commas",
+        ),
+        key("proxy_from_environment", "bool", "false", "the proxy of `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`"),
+        key(
+            "proxy_connect_header",
+            "mapping of header to list",
+            "",
+            "headers of `CONNECT`, which goes to the proxy of an `https` url",
+        ),
         key(
             "follow_redirects",
             "bool",
@@ -354,29 +364,35 @@ pub(crate) const OAUTH2: Section = Section {
         key("signature_algorithm", "RS256, RS384 or RS512", "RS256", "of assertions"),
         key("iss", "text", "", "the issuer claim; absent: the client id"),
         key("audience", "text", "", "the audience claim; absent: the token url"),
-        key("claims", "mapping", "", "further claims"),
+        key("claims", "mapping", "", "further claims, each a text"),
         key("scopes", "list of text", "", "requested scopes"),
         key("token_url", "url", REQUIRED, "where tokens come from"),
         key("endpoint_params", "mapping of text to text", "", "further parameters of the token request"),
         key("tls_config", "mapping", "", "TLS towards the token server"),
-        key("proxy_url", "url", "", "a proxy"),
-        key("no_proxy", "text", "", "hosts reached without the proxy"),
-        key("proxy_from_environment", "bool", "false", "the proxy that the environment names"),
-        key("proxy_connect_header", "mapping of header to list", "", "headers of `CONNECT`"),
+        key("proxy_url", "url", "", "as of an endpoint, whose own proxy does not hold here; so do the next three"),
+        key("no_proxy", "text", "", ""),
+        key("proxy_from_environment", "bool", "false", ""),
+        key("proxy_connect_header", "mapping of header to list", "", ""),
     ],
 };
 
 pub(crate) const SIGV4: Section = Section {
     title: "sigv4",
     keys: &[
-        key("region", "text", "", "the region; absent: from the environment, as all below"),
-        key("access_key", "text", "", "with `secret_key`"),
+        key("region", "text", "", "the region; absent: `AWS_REGION`, or the profile's"),
+        key(
+            "access_key",
+            "text",
+            "",
+            "with `secret_key`; absent: keys are looked for where AWS' tools do, see [operations](operations.md#aws)",
+        ),
         key("secret_key", "secret", "", "with `access_key`"),
-        key("profile", "text", "", "a named profile"),
-        key("role_arn", "text", "", "a role to assume"),
+        key("secret_key_file", "file", "", "a file with it"),
+        key("profile", "text", "", "a profile of `~/.aws/credentials` or `~/.aws/config` that has keys"),
+        key("role_arn", "text", "", "a role to assume with these keys"),
         key("external_id", "text", "", "goes with `role_arn`"),
         key("use_fips_sts_endpoint", "bool", "false", "ask STS at its FIPS address"),
-        key("service_name", "text", "", "the service to sign for"),
+        key("service_name", "text", "aps", "the service to sign for"),
     ],
 };
 
@@ -384,12 +400,17 @@ pub(crate) const AZURE_AD: Section = Section {
     title: "azuread",
     keys: &[
         key("cloud", "AzurePublic, AzureChina or AzureGovernment", "AzurePublic", "which cloud"),
-        key("managed_identity", "mapping", "", "exactly one of these five"),
-        key("workload_identity", "mapping", "", ""),
-        key("oauth", "mapping", "", ""),
-        key("certificate", "mapping", "", ""),
-        key("sdk", "mapping", "", ""),
-        key("scope", "text", "", "instead of the cloud's scope"),
+        key("managed_identity", "mapping", "", "the identity of the machine; exactly one of these four"),
+        key("workload_identity", "mapping", "", "the identity of a Kubernetes service account"),
+        key("oauth", "mapping", "", "an application with a secret"),
+        key("certificate", "mapping", "", "an application with a certificate"),
+        key("sdk", "mapping", "", "refused: it would try whatever the environment offers"),
+        key(
+            "scope",
+            "text",
+            "",
+            "instead of the cloud's, which for AzurePublic is `https://monitor.azure.com//.default`",
+        ),
     ],
 };
 
@@ -411,7 +432,8 @@ pub(crate) const AZURE_OAUTH: Section = Section {
     title: "azuread.oauth",
     keys: &[
         key("client_id", "UUID", REQUIRED, "the application"),
-        key("client_secret", "secret", REQUIRED, "its secret"),
+        key("client_secret", "secret", "", "its secret; this or the next"),
+        key("client_secret_file", "file", "", "a file with it"),
         key("tenant_id", "text", REQUIRED, "the directory's UUID or domain"),
     ],
 };
@@ -420,13 +442,10 @@ pub(crate) const AZURE_CERTIFICATE: Section = Section {
     title: "azuread.certificate",
     keys: &[
         key("client_id", "UUID", REQUIRED, "the application"),
-        key("certificate_path", "file", REQUIRED, "PEM or PKCS #12"),
+        key("certificate_path", "file", REQUIRED, "PEM of the certificate and its RSA key, in one file; no PKCS #12"),
         key("tenant_id", "text", REQUIRED, "the directory's UUID or domain"),
     ],
 };
-
-pub(crate) const AZURE_SDK: Section =
-    Section { title: "azuread.sdk", keys: &[key("tenant_id", "text", "", "the directory's UUID or domain")] };
 
 pub(crate) const TLS: Section = Section {
     title: "tls_config",
@@ -503,12 +522,12 @@ pub(crate) const HTTP_CLIENT: Section = Section {
         key("authorization", "mapping", "", ""),
         key("bearer_token", "secret", "", ""),
         key("bearer_token_file", "file", "", ""),
-        key("oauth2", "mapping", "", "").later(),
+        key("oauth2", "mapping", "", ""),
         key("tls_config", "mapping", "", ""),
-        key("proxy_url", "url", "", "").later(),
-        key("no_proxy", "text", "", "").later(),
-        key("proxy_from_environment", "bool", "false", "").later(),
-        key("proxy_connect_header", "mapping of header to list", "", "").later(),
+        key("proxy_url", "url", "", ""),
+        key("no_proxy", "text", "", ""),
+        key("proxy_from_environment", "bool", "false", ""),
+        key("proxy_connect_header", "mapping of header to list", "", ""),
         key("http_headers", "mapping of header to mapping", "", ""),
         key("follow_redirects", "bool", "true", ""),
         key("enable_http2", "bool", "false", ""),

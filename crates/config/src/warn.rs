@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::access::{Authenticator, ClientAuth};
 use crate::config::Listener;
-use crate::endpoint::{Auth, Endpoint, HeaderValue};
+use crate::endpoint::{Auth, AzureIdentity, Endpoint, HeaderValue, OAuth2Grant};
 use crate::observatorium::Login;
 use crate::relabel::{RelabelAction, RelabelConfig};
 use crate::table::{Field, Report};
@@ -83,6 +83,13 @@ pub(crate) fn endpoint(
         let hint = "use https, or a network you trust";
         entry.warn(report, "the credential crosses the network without TLS", Some(hint));
     }
+    if let Auth::OAuth2(oauth2) = &endpoint.auth
+        && oauth2.token_url.scheme() == Scheme::Http
+        && !is_local(&oauth2.token_url)
+    {
+        let hint = "use https, or a network you trust";
+        entry.warn(report, "the client's secret and its tokens cross the network without TLS", Some(hint));
+    }
     if let Some((path, error)) = unreadable_secret(endpoint) {
         entry.warn(report, format_args!("cannot read {}: {error}", path.display()), None);
     }
@@ -143,7 +150,18 @@ fn unreadable_secret(endpoint: &Endpoint) -> Option<(&Path, io::Error)> {
     let of_auth = match &endpoint.auth {
         Auth::Basic { username, password } => [username.file(), password.file()],
         Auth::Authorization { credentials, .. } => [credentials.file(), None],
-        Auth::None | Auth::OAuth2(_) | Auth::SigV4(_) | Auth::AzureAd(_) => [None, None],
+        Auth::OAuth2(oauth2) => match &oauth2.grant {
+            OAuth2Grant::ClientSecret(secret) | OAuth2Grant::JwtBearer { key: secret, .. } => [secret.file(), None],
+        },
+        Auth::SigV4(sigv4) => [sigv4.keys.as_ref().and_then(|(_, secret_key)| secret_key.file()), None],
+        Auth::AzureAd(azure) => match &azure.identity {
+            AzureIdentity::OAuth { client_secret, .. } => [client_secret.file(), None],
+            AzureIdentity::Workload { token_file: file, .. } | AzureIdentity::Certificate { certificate: file, .. } => {
+                [Some(file.as_path()), None]
+            }
+            AzureIdentity::Managed { .. } => [None, None],
+        },
+        Auth::None => [None, None],
     };
     let of_headers = endpoint.headers.iter().filter_map(|header| match &header.value {
         HeaderValue::File(path) => Some(path.as_path()),

@@ -16,8 +16,9 @@ use crate::endpoint::{
 };
 use crate::read::action_name;
 use crate::relabel::{ALLOW_UTF_8, NameEscaping, RelabelConfig};
-use crate::secret::{HIDDEN, SecretSource, TextSource};
+use crate::secret::{HIDDEN, Secret, SecretSource, TextSource, name_suggests_secret};
 use crate::units::{ShowDuration, ShowSize};
+use crate::url::percent_encoded;
 
 impl Config {
     /// The configuration in effect; see the module.
@@ -173,7 +174,8 @@ fn listener(out: &mut Yaml<'_, '_>, listener: &Listener) -> fmt::Result {
         out.plain("body", ShowDuration(listener.timeouts.body))?;
         out.plain("idle", ShowDuration(listener.timeouts.idle))
     })?;
-    out.plain("max_connections", listener.max_connections)
+    out.plain("max_connections", listener.max_connections)?;
+    out.plain("max_connections_per_ip", listener.max_connections_per_ip)
 }
 
 fn admin(out: &mut Yaml<'_, '_>, admin: &Admin) -> fmt::Result {
@@ -320,7 +322,12 @@ fn oauth2(out: &mut Yaml<'_, '_>, config: &OAuth2) -> fmt::Result {
     }
     out.texts("scopes", &config.scopes)?;
     out.text("token_url", config.token_url.redacted())?;
-    text_entries(out, "endpoint_params", config.endpoint_params.iter().map(|(name, value)| (name, value)))?;
+    let shown = |(name, value): &(String, Secret)| {
+        let value = if name_suggests_secret(name) { HIDDEN } else { value.expose() };
+        (name.clone(), value.to_owned())
+    };
+    let params: Vec<_> = config.endpoint_params.iter().map(shown).collect();
+    text_entries(out, "endpoint_params", params.iter().map(|(name, value)| (name, value)))?;
     if let Some(config) = &config.tls {
         tls(out, config)?;
     }
@@ -342,9 +349,9 @@ fn text_entries<'c>(
 
 fn sigv4(out: &mut Yaml<'_, '_>, config: &SigV4) -> fmt::Result {
     out.optional("region", config.region.as_ref())?;
-    if let Some((access_key, _)) = &config.keys {
+    if let Some((access_key, secret_key)) = &config.keys {
         out.text("access_key", access_key)?;
-        out.text("secret_key", HIDDEN)?;
+        out.secret("secret_key", secret_key)?;
     }
     out.optional("profile", config.profile.as_ref())?;
     out.optional("role_arn", config.role_arn.as_ref())?;
@@ -370,9 +377,9 @@ fn azure_ad(out: &mut Yaml<'_, '_>, config: &AzureAd) -> fmt::Result {
             out.text("tenant_id", tenant_id)?;
             out.text("token_file_path", token_file.display())
         })?,
-        AzureIdentity::OAuth { client_id, tenant_id, .. } => out.mapping("oauth", |out| {
+        AzureIdentity::OAuth { client_id, client_secret, tenant_id } => out.mapping("oauth", |out| {
             out.text("client_id", client_id)?;
-            out.text("client_secret", HIDDEN)?;
+            out.secret("client_secret", client_secret)?;
             out.text("tenant_id", tenant_id)
         })?,
         AzureIdentity::Certificate { client_id, certificate, tenant_id } => out.mapping("certificate", |out| {
@@ -380,8 +387,6 @@ fn azure_ad(out: &mut Yaml<'_, '_>, config: &AzureAd) -> fmt::Result {
             out.text("certificate_path", certificate.display())?;
             out.text("tenant_id", tenant_id)
         })?,
-        AzureIdentity::Sdk { tenant_id: None } => out.plain("sdk", "{}")?,
-        AzureIdentity::Sdk { tenant_id: Some(id) } => out.mapping("sdk", |out| out.text("tenant_id", id))?,
     }
     out.optional("scope", config.scope.as_ref())
 }
@@ -413,8 +418,13 @@ fn tls(out: &mut Yaml<'_, '_>, config: &ClientTls) -> fmt::Result {
 fn proxy(out: &mut Yaml<'_, '_>, config: &Proxy) -> fmt::Result {
     match &config.choice {
         ProxyChoice::Environment => out.plain("proxy_from_environment", true)?,
-        ProxyChoice::Url { url, no_proxy } => {
-            out.text("proxy_url", url.redacted())?;
+        ProxyChoice::Url { url, user, no_proxy } => {
+            let user = user.as_ref().map(|(user, password)| {
+                let hidden = if password.expose().is_empty() { "" } else { ":xxxxx" };
+                format!("{}{hidden}@", percent_encoded(user))
+            });
+            let shown = url.redacted().replacen("://", &format!("://{}", user.unwrap_or_default()), 1);
+            out.text("proxy_url", shown)?;
             if !no_proxy.is_empty() {
                 out.text("no_proxy", no_proxy.join(","))?;
             }
@@ -472,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn features_that_are_not_available_are_printed_as_they_are_read() {
+    fn every_way_to_authenticate_and_every_proxy_is_printed_as_it_is_read() {
         let uuid = "00000000-0000-0000-0000-000000000000";
         for keys in [
             "tls_config: {ca_file: a, cert: b, key_file: c, server_name: d, min_version: TLS12, max_version: TLS13}".to_owned(),
@@ -489,8 +499,9 @@ mod tests {
             "azuread: {managed_identity: {}}".to_owned(),
             format!("azuread: {{workload_identity: {{client_id: {uuid}, tenant_id: {uuid}}}}}"),
             format!("azuread: {{oauth: {{client_id: {uuid}, client_secret: <secret>, tenant_id: t.example.org}}}}"),
+            format!("azuread: {{oauth: {{client_id: {uuid}, client_secret_file: a, tenant_id: t.example.org}}}}"),
+            "sigv4: {access_key: b, secret_key_file: c}".to_owned(),
             format!("azuread: {{cloud: AzureGovernment, certificate: {{client_id: {uuid}, certificate_path: a, tenant_id: b}}}}"),
-            "azuread: {sdk: {tenant_id: a}}".to_owned(),
         ] {
             let before = config(&format!("remote_write:\n- url: https://h/\n  {keys}\n"));
             let mut after = config(&before.to_yaml());

@@ -30,6 +30,7 @@ pub struct Bounds {
 #[derive(Clone, Debug)]
 pub struct Fetcher {
     http: Client<Connector, Full<Bytes>>,
+    connector: Connector,
     bounds: Bounds,
 }
 
@@ -73,7 +74,7 @@ pub enum Failure {
     /// [`Bounds::body`].
     #[error("the answer has more than {0} bytes")]
     TooLarge(usize),
-    /// [`Fetched::success`]: another status than 200.
+    /// [`Fetched::success`]: another status than 2xx.
     #[error("{status}{}", if words.is_empty() { String::new() } else { format!(": {words}") })]
     Status {
         /// The status.
@@ -95,8 +96,14 @@ impl Fetcher {
     /// Asks over connections of this kind.
     #[must_use]
     pub fn new(connector: Connector, bounds: Bounds) -> Self {
-        let http = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
-        Self { http, bounds }
+        let http = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector.clone());
+        Self { http, connector, bounds }
+    }
+
+    /// How it connects.
+    #[must_use]
+    pub fn connector(&self) -> &Connector {
+        &self.connector
     }
 
     /// GET.
@@ -128,8 +135,21 @@ impl Fetcher {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<Fetched, FetchError> {
+        match request(&method, url, headers, body) {
+            Ok(request) => self.send(url, request).await,
+            Err(failure) => Err(FetchError::new(method, url, failure)),
+        }
+    }
+
+    /// Any request that [`request`] made for `url`.
+    pub(crate) async fn send(
+        &self,
+        url: &config::Url,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<Fetched, FetchError> {
+        let method = request.method().clone();
+        self.connector.prepare(&request.uri().clone(), request.headers_mut());
         let answer = async {
-            let request = request(&method, url, headers, body)?;
             let response = self.http.request(request).await.map_err(|error| {
                 let why = root(&error).to_string();
                 if error.is_connect() { Failure::Connect(why) } else { Failure::Broken(why) }
@@ -142,7 +162,8 @@ impl Fetcher {
     }
 }
 
-fn request(
+/// A request for `url`.
+pub(crate) fn request(
     method: &Method,
     url: &config::Url,
     headers: HeaderMap,
@@ -174,12 +195,12 @@ async fn read(response: Response<Incoming>, max: usize) -> Result<Fetched, Failu
 }
 
 impl Fetched {
-    /// The body, if the status is 200.
+    /// The body, if the status is 2xx.
     ///
     /// # Errors
     /// [`Failure::Status`] otherwise, with what the server says.
     pub fn success(self) -> Result<Bytes, Failure> {
-        if self.status == StatusCode::OK {
+        if self.status.is_success() {
             return Ok(self.body);
         }
         let words = match self.headers.get(LOCATION) {

@@ -78,6 +78,7 @@ pub(super) fn limits(out: &mut Yaml<'_, '_>, limits: &Limits) -> fmt::Result {
     out.plain("requests_per_second", tenant.requests_per_second)?;
     out.plain("over_limit", over_limit(tenant.over_limit))?;
     out.plain("active_series", tenant.active_series)?;
+    out.plain("connections", tenant.connections)?;
     out.plain("label_names", tenant.label_names)?;
     out.plain("label_value_bytes", ShowSize(tenant.label_value_bytes.into()))?;
     out.list("rate_limits", &tenant.rate_limits, rate_limit)
@@ -103,6 +104,7 @@ fn limit_overrides(out: &mut Yaml<'_, '_>, limits: &LimitOverrides) -> fmt::Resu
         ("requests_per_second", limits.requests_per_second.map(|count| count.to_string())),
         ("over_limit", limits.over_limit.map(|answer| over_limit(answer).to_owned())),
         ("active_series", limits.active_series.map(|count| count.to_string())),
+        ("connections", limits.connections.map(|count| count.to_string())),
         ("label_names", limits.label_names.map(|count| count.to_string())),
         ("label_value_bytes", limits.label_value_bytes.map(|bytes| ShowSize(bytes.into()).to_string())),
     ];

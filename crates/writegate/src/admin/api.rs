@@ -27,6 +27,9 @@ pub(crate) struct ConfiguredEndpoint {
     /// The statuses that hold deliveries to it.
     pub(crate) held: Vec<u16>,
     pub(crate) up: bool,
+    /// Why the files of its TLS settings cannot be used as they are.
+    #[serde(default)]
+    pub(crate) tls_error: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,6 +39,7 @@ pub(crate) struct TenantStatus {
     pub(crate) received_samples: u64,
     pub(crate) accepted_samples: u64,
     pub(crate) refused_samples: u64,
+    pub(crate) active_series: u64,
     pub(crate) log_bytes: u64,
     pub(crate) head: u64,
     pub(crate) oldest: u64,

@@ -39,6 +39,7 @@ fn configured(endpoint: &Endpoint) -> ConfiguredEndpoint {
         url: endpoint.config.url.redacted(),
         held: endpoint.health.held().iter().map(|code| code.as_u16()).collect(),
         up: endpoint.health.is_up(),
+        tls_error: endpoint.tls_error(),
     }
 }
 
@@ -50,6 +51,7 @@ fn of_tenant(tenant: &Tenant, rates: &Rates) -> TenantStatus {
         received_samples: received,
         accepted_samples: tenant.accepted_counts().samples,
         refused_samples: Reason::ALL.iter().map(|reason| tenant.refused(*reason).get().samples).sum(),
+        active_series: tenant.allowance.active_series(),
         log_bytes: tenant.log.bytes(),
         head: tenant.log.head(),
         oldest: tenant.log.oldest(),

@@ -5,11 +5,11 @@ use std::fs;
 use serde_json::{Value, json};
 use testkit::endpoint::Endpoint;
 
+use crate::certificates::{Authority, Client, Files};
 use crate::cli::run;
 use crate::credentials::base64;
 use crate::harness::{Setup, TestGateway, bounded, receiver};
 use crate::openid::{Provider, SigningKey, push_as, push_with};
-use crate::tls::{Authority, Client, Files};
 
 const RECEIVE: &str = "/api/metrics/v1/{}/api/v1/receive";
 

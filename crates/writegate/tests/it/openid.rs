@@ -23,9 +23,9 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
+use crate::certificates::{Authority, Issued};
 use crate::harness::{Setup, TestGateway, bounded, compress, eventually, header_map, raw_headers};
 use crate::message::{encode, request, sample_of};
-use crate::tls::{Authority, Issued};
 
 /// A key that signs tokens (ES256).
 pub(crate) struct SigningKey {
