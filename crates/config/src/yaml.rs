@@ -106,7 +106,7 @@ impl Yaml<'_, '_> {
 
     /// What is no part of the configuration, on one line.
     fn comment(&mut self, text: impl Display) -> fmt::Result {
-        writeln!(self.f, "{:width$}# {}", "", quoted(text), width = self.indent * 2)
+        writeln!(self.f, "# {}", text.to_string().replace(char::is_control, " "))
     }
 
     /// A list of mappings, unless it is empty.

@@ -18,7 +18,7 @@ use identity::key_set::KeySet;
 use outbound::connect::Connector;
 use outbound::fetch::{Bounds, Fetcher};
 use outbound::tls::{TlsError, TlsSource};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use writegate_config::{ClientTls, Issuer, Url};
@@ -73,8 +73,8 @@ struct Shared {
     name: String,
     fetcher: Fetcher,
     state: watch::Sender<State>,
-    /// A token names a key that is not known.
-    wanted: Notify,
+    /// When keys were last wanted, because a token names one that is not known.
+    wanted: watch::Sender<Option<Instant>>,
     /// Grows when the keys change.
     epoch: AtomicU64,
     fetched: AtomicU64,
@@ -90,6 +90,8 @@ struct State {
     tried: Option<Instant>,
     /// Whether that one failed.
     is_failing: bool,
+    /// Whether the next one is waited for; `false`: it goes on, or is about to begin.
+    is_idle: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -136,12 +138,14 @@ impl Providers {
 impl Provider {
     fn new(place: Place, tls: Option<ClientTls>) -> Result<Self, TlsError> {
         let source = TlsSource::new(tls.as_ref(), false);
-        source.current()?;
+        if tls.is_some() {
+            source.current()?;
+        }
         let shared = Arc::new(Shared {
             name: place.to_string(),
             fetcher: Fetcher::new(Connector::new(source, BOUNDS.within), BOUNDS),
             state: watch::Sender::default(),
-            wanted: Notify::new(),
+            wanted: watch::Sender::default(),
             epoch: AtomicU64::new(0),
             fetched: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -170,31 +174,39 @@ impl Provider {
         self.shared.epoch.load(Ordering::Acquire)
     }
 
-    /// Has the keys fetched as soon as that may be.
+    /// Has the keys fetched as soon as that may be, if that is not going on.
     pub(super) fn want(&self) {
-        self.shared.wanted.notify_one();
+        if self.shared.state.borrow().is_idle {
+            self.shared.wanted.send_replace(Some(Instant::now()));
+        }
     }
 
-    /// Waits until the keys are enough, or have been fetched since `arrived`. Whether one of both came to be; `false`: the
-    /// provider cannot be reached, or takes too long.
+    /// Has the keys fetched, and waits until they are enough, or have been fetched since `arrived`. Whether one of both came
+    /// to be; `false`: the provider cannot be reached, or takes too long.
     pub(super) async fn answers(
         &self,
         arrived: Instant,
         deadline: Instant,
         are_enough: impl Fn(&KeySet) -> bool,
     ) -> bool {
-        let settled = |state: &State| {
-            let is_enough = state.good().is_some_and(|keys| are_enough(&keys));
-            let is_fresh = state.tried.is_some_and(|tried| tried >= arrived);
-            // Without any keys there is no use in waiting: the next attempt may be as bad, and senders come again.
-            let is_hopeless = state.is_failing && state.good().is_none();
-            is_enough || is_fresh || is_hopeless
-        };
         let mut states = self.shared.state.subscribe();
-        let state = timeout_at(deadline, states.wait_for(settled)).await;
-        state.is_ok_and(|state| {
-            state.is_ok_and(|state| !state.is_failing || state.good().is_some_and(|keys| are_enough(&keys)))
-        })
+        loop {
+            let state = states.borrow_and_update().clone();
+            let keys = state.good();
+            if keys.as_ref().is_some_and(|keys| are_enough(keys)) {
+                return true;
+            }
+            // What an attempt brings that began before may be older than the token.
+            if state.tried.is_some_and(|tried| tried >= arrived) {
+                return !state.is_failing;
+            }
+            self.want();
+            // Without any keys there is no use in waiting: the next attempt may be as bad, and senders come again.
+            if state.is_failing && keys.is_none() {
+                return false;
+            }
+            let Ok(Ok(())) = timeout_at(deadline, states.changed()).await else { return false };
+        }
     }
 
     /// The issuer, or the URL with secrets hidden.
@@ -232,6 +244,7 @@ impl Shared {
         let mut pause = FIRST_PAUSE;
         loop {
             let began = Instant::now();
+            self.state.send_modify(|state| state.is_idle = false);
             let fetched = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -240,9 +253,9 @@ impl Shared {
             let next = match fetched {
                 Ok(publication) => {
                     pause = FIRST_PAUSE;
-                    let current_for = publication.max_age.unwrap_or(CURRENT_FOR);
+                    let next = jittered(current_for(publication.max_age));
                     self.took(publication, began);
-                    jittered(current_for.clamp(CURRENT_AT_LEAST, CURRENT_AT_MOST))
+                    next
                 }
                 Err(error) => {
                     self.missed(&Chain(&error).to_string(), began);
@@ -254,7 +267,7 @@ impl Shared {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                () = self.wanted.notified() => {}
+                () = self.is_wanted_after(began) => {}
                 () = sleep_until(Instant::now() + next) => {}
             }
             tokio::select! {
@@ -263,6 +276,11 @@ impl Shared {
                 () = sleep_until(began + FETCH_EVERY) => {}
             }
         }
+    }
+
+    async fn is_wanted_after(&self, began: Instant) {
+        // The sender is here: it does not go away.
+        drop(self.wanted.subscribe().wait_for(|wanted| wanted.is_some_and(|wanted| wanted > began)).await);
     }
 
     fn took(&self, Publication { document, keys, refused, .. }: Publication, began: Instant) {
@@ -275,11 +293,16 @@ impl Shared {
         let published = Published { keys: Arc::new(keys), document, at: Instant::now() };
         self.fetched.fetch_add(1, Ordering::Relaxed);
         self.last_success_ms.store(now_ms(), Ordering::Relaxed);
-        self.state.send_replace(State { published: Some(published), tried: Some(began), is_failing: false });
+        self.state.send_replace(State {
+            published: Some(published),
+            tried: Some(began),
+            is_failing: false,
+            is_idle: true,
+        });
         if is_new {
             // After the keys: what is verified under this number is verified with them.
             self.epoch.fetch_add(1, Ordering::AcqRel);
-            tracing::info!(provider = self.name, ?kids, "the keys of tokens were fetched, and are others than before");
+            tracing::info!(provider = self.name, ?kids, "the keys of tokens are these from now on");
             for key in refused {
                 tracing::warn!(provider = self.name, key = key.name, error = %key.source, "a key is not taken; the others are");
             }
@@ -293,7 +316,7 @@ impl Shared {
         let mut was_failing = false;
         self.state.send_modify(|state| {
             was_failing = state.is_failing;
-            (state.tried, state.is_failing) = (Some(began), true);
+            (state.tried, state.is_failing, state.is_idle) = (Some(began), true, true);
         });
         if was_failing {
             tracing::debug!(provider = self.name, why, "the keys of tokens still cannot be fetched");
@@ -307,7 +330,15 @@ impl Shared {
     }
 }
 
+/// How long keys are taken to be current, by what the provider says.
+fn current_for(max_age: Option<Duration>) -> Duration {
+    max_age.unwrap_or(CURRENT_FOR).clamp(CURRENT_AT_LEAST, CURRENT_AT_MOST)
+}
+
 /// So that many gateways do not come at once.
 fn jittered(duration: Duration) -> Duration {
     duration.mul_f64(0.9 + fastrand::f64() * 0.2)
 }
+
+#[cfg(test)]
+mod tests;

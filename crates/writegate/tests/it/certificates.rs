@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa, KeyIdMethod,
-    KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+    KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
 use remote_write::{Compression, Protocol};
 use rustls::pki_types::pem::PemObject as _;
@@ -56,6 +56,22 @@ impl Authority {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name.push(DnType::CommonName, common_name);
+        self.sign(key, params, until_year)
+    }
+
+    /// A client's certificate with an e-mail address and units of an organization, for Observatorium's roles.
+    pub(crate) fn member(&self, email: Option<&str>, units: &[&str], until_year: i32) -> Issued {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "member");
+        for unit in units {
+            params.distinguished_name.push(DnType::OrganizationalUnitName, *unit);
+        }
+        let email = email.map(|email| SanType::Rfc822Name(email.try_into().unwrap()));
+        params.subject_alt_names = email.into_iter().collect();
+        self.sign(&KeyPair::generate().unwrap(), params, until_year)
+    }
+
+    fn sign(&self, key: &KeyPair, mut params: CertificateParams, until_year: i32) -> Issued {
         (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(until_year, 1, 1));
         let serial = SerialNumber::from(fastrand::u64(1..));
         params.serial_number = Some(serial.clone());
@@ -138,6 +154,12 @@ impl Client {
         let stream = TcpStream::connect(address).await?;
         let name = ServerName::try_from(self.name).unwrap();
         TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    }
+
+    /// Pushes a sample of `up` to a path, on a connection of its own.
+    pub(crate) async fn push_at(&self, gateway: &TestGateway, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
+        let mut connection = Connection::open(self, gateway.address()).await.unwrap();
+        connection.send(push_of("up", &format!("https://gateway.test{path}"), headers)).await
     }
 
     /// Pushes over HTTP/1.1 and over HTTP/2, each on a connection of its own: the status and text, which must agree.

@@ -28,6 +28,8 @@ mod kill;
 mod limits;
 mod message;
 mod names;
+mod observatorium;
+mod openid;
 mod order;
 mod outage;
 mod overload;
