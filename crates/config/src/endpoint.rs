@@ -1,6 +1,6 @@
 //! One remote-write target: a `remote_write` entry with Prometheus' keys and our own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::OnFull;
@@ -130,8 +130,8 @@ pub struct OAuth2 {
     pub scopes: Vec<String>,
     /// Where tokens come from.
     pub token_url: Url,
-    /// Further parameters of the token request.
-    pub endpoint_params: Vec<(String, String)>,
+    /// Further parameters of the token request. Some carry a password.
+    pub endpoint_params: Vec<(String, Secret)>,
     /// TLS towards the token server.
     pub tls: Option<ClientTls>,
     /// Proxy towards the token server.
@@ -160,13 +160,18 @@ pub enum OAuth2Grant {
     },
 }
 
+impl OAuth2Grant {
+    /// The grant type of an assertion (RFC 7523 §2.1).
+    pub const JWT_BEARER: &'static str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+}
+
 /// AWS credentials and what they are scoped to. Absent values come from the environment, as in the AWS SDKs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SigV4 {
     /// The region to sign for.
     pub region: Option<String>,
     /// Access key and secret key.
-    pub keys: Option<(String, Secret)>,
+    pub keys: Option<(String, SecretSource)>,
     /// A named profile.
     pub profile: Option<String>,
     /// A role to assume.
@@ -202,7 +207,7 @@ pub enum AzureCloud {
     Government,
 }
 
-/// The ways to a token that Prometheus knows.
+/// The ways to a token that Prometheus knows, without `sdk`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AzureIdentity {
     /// `managed_identity`; a system-assigned one has no client id.
@@ -224,7 +229,7 @@ pub enum AzureIdentity {
         /// A UUID.
         client_id: String,
         /// The client's secret.
-        client_secret: Secret,
+        client_secret: SecretSource,
         /// A directory's UUID or domain.
         tenant_id: String,
     },
@@ -232,15 +237,10 @@ pub enum AzureIdentity {
     Certificate {
         /// A UUID.
         client_id: String,
-        /// PEM or PKCS #12.
+        /// PEM, with its key.
         certificate: PathBuf,
         /// A directory's UUID or domain.
         tenant_id: String,
-    },
-    /// `sdk`: whatever the environment offers.
-    Sdk {
-        /// A directory's UUID or domain.
-        tenant_id: Option<String>,
     },
 }
 
@@ -259,6 +259,15 @@ pub struct ClientTls {
     pub min_version: Option<TlsVersion>,
     /// The highest version; the library's default if absent.
     pub max_version: Option<TlsVersion>,
+}
+
+impl ClientTls {
+    /// The files that hold a part of it.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let ca = self.ca.as_ref().and_then(TextSource::file);
+        let identity = self.identity.as_ref().map(|(chain, key)| [chain.file(), key.file()]);
+        [ca].into_iter().chain(identity.into_iter().flatten()).flatten()
+    }
 }
 
 /// A version of TLS, in Prometheus' spelling `TLS12`.
@@ -290,6 +299,8 @@ pub enum ProxyChoice {
     Url {
         /// The proxy.
         url: Url,
+        /// The user and password in its URL.
+        user: Option<(String, Secret)>,
         /// Hosts, domains and CIDRs reached directly.
         no_proxy: Vec<String>,
     },

@@ -37,6 +37,8 @@ pub struct TenantLimits {
     pub over_limit: OverLimit,
     /// Series seen lately.
     pub active_series: u32,
+    /// Open connections.
+    pub connections: u32,
     /// Labels of a series.
     pub label_names: u32,
     /// Bytes of a label's value.
@@ -58,6 +60,8 @@ pub struct LimitOverrides {
     pub over_limit: Option<OverLimit>,
     /// See there.
     pub active_series: Option<u32>,
+    /// See there.
+    pub connections: Option<u32>,
     /// See there.
     pub label_names: Option<u32>,
     /// See there.
@@ -167,6 +171,7 @@ impl LimitOverrides {
         put(&mut limits.requests_per_second, self.requests_per_second.as_ref());
         put(&mut limits.over_limit, self.over_limit.as_ref());
         put(&mut limits.active_series, self.active_series.as_ref());
+        put(&mut limits.connections, self.connections.as_ref());
         put(&mut limits.label_names, self.label_names.as_ref());
         put(&mut limits.label_value_bytes, self.label_value_bytes.as_ref());
         put(&mut limits.rate_limits, self.rate_limits.as_ref());

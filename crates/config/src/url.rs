@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::secret::name_suggests_secret;
+use crate::secret::{Secret, name_suggests_secret};
 
 /// An `http` or `https` URL without credentials and without a fragment.
 #[derive(Clone, PartialEq, Eq)]
@@ -56,6 +56,9 @@ pub enum InvalidUrl {
     Port,
     /// `user:password@`.
     #[error("credentials in a url end up in logs and metrics")]
+    User,
+    /// `user:password@` where it may be, and not as it must be.
+    #[error("the url's user and password are not percent-encoded text")]
     Userinfo,
     /// A character that a URL must write as `%XX`.
     #[error("{0:?} must be percent-encoded in a url")]
@@ -76,7 +79,7 @@ impl Url {
         let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, rest) = rest.split_at(authority_end);
         if authority.contains('@') {
-            return Err(InvalidUrl::Userinfo);
+            return Err(InvalidUrl::User);
         }
         let (host, port) = parse_authority(authority)?;
         let path_and_query = rest.split('#').next().unwrap_or_default();
@@ -86,6 +89,26 @@ impl Url {
         let path_and_query =
             if path_and_query.starts_with('/') { path_and_query.to_owned() } else { format!("/{path_and_query}") };
         Ok(Self { scheme, host, port, path_and_query })
+    }
+
+    /// As [`Url::parse`], for a URL that may carry `user:password@`, percent-encoded (RFC 3986 §3.2.1), as those of proxies
+    /// do. A user without a password has an empty one.
+    ///
+    /// # Errors
+    /// As [`Url::parse`]; and if the decoded parts are no text, or the user has a colon.
+    pub fn parse_with_user(text: &str) -> Result<(Self, Option<(String, Secret)>), InvalidUrl> {
+        let authority = text.find("://").ok_or(InvalidUrl::Scheme)? + 3;
+        let authority_end = text[authority..].find(['/', '?', '#']).map_or(text.len(), |end| authority + end);
+        let Some(at) = text[authority..authority_end].rfind('@').map(|at| authority + at) else {
+            return Ok((Self::parse(text)?, None));
+        };
+        let (user, password) = text[authority..at].split_once(':').unwrap_or_else(|| (&text[authority..at], ""));
+        let (user, password) = percent_decoded(user).zip(percent_decoded(password)).ok_or(InvalidUrl::Userinfo)?;
+        if user.contains(':') {
+            return Err(InvalidUrl::Userinfo);
+        }
+        let url = Self::parse(&format!("{}{}", &text[..authority], &text[at + 1..]))?;
+        Ok((url, Some((user, Secret::new(password)))))
     }
 
     /// The scheme.
@@ -127,6 +150,12 @@ impl Url {
     #[must_use]
     pub fn path(&self) -> &str {
         self.path_and_query.split('?').next().unwrap_or_default()
+    }
+
+    /// All of it: for whom it was written for, never for a message.
+    #[must_use]
+    pub fn expose(&self) -> String {
+        format!("{}://{}{}", self.scheme.as_str(), self.authority(), self.path_and_query)
     }
 
     /// For people, logs and metrics: the value of a query parameter whose name suggests a secret is hidden.
@@ -187,6 +216,38 @@ fn parse_authority(authority: &str) -> Result<(String, Option<u16>), InvalidUrl>
     Ok((host.to_ascii_lowercase(), port))
 }
 
+/// `text` without percent-encoding; `None` if what comes out is no text, or a `%` does not begin two hexadecimal digits.
+#[must_use]
+pub fn percent_decoded(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = after;
+        if *first != b'%' {
+            out.push(*first);
+            continue;
+        }
+        let digit = |at: usize| char::from(*after.get(at)?).to_digit(16);
+        out.push(u8::try_from(digit(0)? * 16 + digit(1)?).ok()?);
+        rest = &after[2..];
+    }
+    String::from_utf8(out).ok()
+}
+
+/// `text` with all but RFC 3986's unreserved characters percent-encoded, in upper case.
+#[must_use]
+pub fn percent_encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,7 +282,7 @@ mod tests {
             ("http://a:0/", InvalidUrl::Port),
             ("http://a:65536/", InvalidUrl::Port),
             ("http://a:b/", InvalidUrl::Port),
-            ("http://u:p@a/", InvalidUrl::Userinfo),
+            ("http://u:p@a/", InvalidUrl::User),
             ("http://a/é", InvalidUrl::Char('é')),
             ("http://a/b c", InvalidUrl::Char(' ')),
             ("http://a/\r\nX: y", InvalidUrl::Char('\r')),
@@ -231,9 +292,36 @@ mod tests {
     }
 
     #[test]
+    fn a_proxys_url_may_carry_a_user_and_a_password() {
+        for (text, user, host) in [
+            ("http://proxy:3128", None, "proxy"),
+            ("http://u@proxy", Some(("u", "")), "proxy"),
+            ("http://u:p%40s%3As@[::1]:3128/", Some(("u", "p@s:s")), "::1"),
+            ("https://u:p@q@proxy?x=a@b", Some(("u", "p@q")), "proxy"),
+            ("http://%C3%A9:@proxy", Some(("é", "")), "proxy"),
+        ] {
+            let (url, found) = Url::parse_with_user(text).unwrap();
+            let found = found.as_ref().map(|(user, password)| (user.as_str(), password.expose()));
+            assert_eq!((url.host(), found), (host, user), "{text}");
+        }
+        for (text, error) in [
+            ("proxy:3128", InvalidUrl::Scheme),
+            ("socks5://u:p@proxy", InvalidUrl::Scheme),
+            ("http://u:%4@proxy", InvalidUrl::Userinfo),
+            ("http://u:%ff@proxy", InvalidUrl::Userinfo),
+            ("http://u%3Av:p@proxy", InvalidUrl::Userinfo),
+            ("http://u:p@", InvalidUrl::Host),
+        ] {
+            assert_eq!(Url::parse_with_user(text), Err(error), "{text}");
+        }
+        assert_eq!(percent_encoded("a:b @é~"), "a%3Ab%20%40%C3%A9~");
+    }
+
+    #[test]
     fn secrets_in_a_query_are_hidden_from_people() {
         let url = Url::parse("http://a/b?extra_label=x&api_key=1&flag").unwrap();
         assert_eq!(url.redacted(), "http://a/b?extra_label=x&api_key=xxxxx&flag");
         assert_eq!(format!("{url:?}"), url.redacted());
+        assert_eq!(url.expose(), "http://a/b?extra_label=x&api_key=1&flag");
     }
 }

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use crate::access::{Authenticator, ClientAuth};
 use crate::config::Listener;
-use crate::endpoint::{Auth, Endpoint, HeaderValue};
+use crate::endpoint::{Auth, AzureIdentity, Endpoint, HeaderValue, OAuth2Grant};
+use crate::observatorium::Login;
 use crate::relabel::{RelabelAction, RelabelConfig};
 use crate::table::{Field, Report};
 use crate::tenant::{TenantName, Tenants};
@@ -24,19 +25,28 @@ pub(crate) fn listeners(
     if listeners.is_empty() {
         return;
     }
+    let logs_in = |by: fn(&Login) -> bool| tenants.entries().any(|(_, tenant)| tenant.login.as_ref().is_some_and(by));
     let tokens = tenants.entries().any(|(_, tenant)| !tenant.credentials.is_empty())
+        || logs_in(|login| matches!(login, Login::Oidc(_)))
         || authentication.iter().any(|way| matches!(way, Authenticator::Jwt(_)));
-    let certificates = tenants.entries().any(|(_, tenant)| tenant.client_ca_file.is_some())
-        || authentication.iter().any(|way| matches!(way, Authenticator::ClientCertificate(_)));
+    let own_authorities = tenants.entries().any(|(_, tenant)| tenant.client_ca_file.is_some())
+        || logs_in(|login| matches!(login, Login::Certificate(_)));
+    let certificates =
+        own_authorities || authentication.iter().any(|way| matches!(way, Authenticator::ClientCertificate(_)));
+    let asks = |listener: &Listener| listener.tls.as_ref().is_some_and(|tls| tls.client_auth != ClientAuth::None);
+    if own_authorities && !listeners.iter().any(asks) {
+        let hint = "write `client_auth: optional` into the `tls_config` of a listener";
+        list.warn(report, "no listener asks for the certificates by which some tenants are known", Some(hint));
+    }
     for (item, listener) in list.items(report).iter().zip(listeners) {
-        let asks = listener.tls.as_ref().is_some_and(|tls| tls.client_auth != ClientAuth::None);
+        let asks = asks(listener);
         if listener.tenant.is_none() && !tokens && !(certificates && asks) {
             let hint = "write `tenant` to take requests without a credential, or credentials into `tenants` or `authentication`";
             item.warn(report, "no request is accepted: there is no way to tell who is speaking", Some(hint));
         }
         let is_loopback = listener.address.ip().is_loopback();
         let knows_some = listener.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some());
-        if asks && !knows_some && !tenants.entries().any(|(_, tenant)| tenant.client_ca_file.is_some()) {
+        if asks && !knows_some && !own_authorities {
             let hint = "write `client_ca_file` into `tls_config`, or into a tenant";
             item.warn(report, "every client certificate is refused: no authority is known", Some(hint));
         }
@@ -72,6 +82,13 @@ pub(crate) fn endpoint(
     if credential && endpoint.url.scheme() == Scheme::Http && !is_local(&endpoint.url) {
         let hint = "use https, or a network you trust";
         entry.warn(report, "the credential crosses the network without TLS", Some(hint));
+    }
+    if let Auth::OAuth2(oauth2) = &endpoint.auth
+        && oauth2.token_url.scheme() == Scheme::Http
+        && !is_local(&oauth2.token_url)
+    {
+        let hint = "use https, or a network you trust";
+        entry.warn(report, "the client's secret and its tokens cross the network without TLS", Some(hint));
     }
     if let Some((path, error)) = unreadable_secret(endpoint) {
         entry.warn(report, format_args!("cannot read {}: {error}", path.display()), None);
@@ -123,7 +140,8 @@ fn may_merge(rule: &RelabelConfig) -> bool {
     }
 }
 
-fn is_local(url: &Url) -> bool {
+/// Whether the url is this machine's.
+pub(crate) fn is_local(url: &Url) -> bool {
     url.host() == "localhost" || url.host().parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
@@ -132,7 +150,18 @@ fn unreadable_secret(endpoint: &Endpoint) -> Option<(&Path, io::Error)> {
     let of_auth = match &endpoint.auth {
         Auth::Basic { username, password } => [username.file(), password.file()],
         Auth::Authorization { credentials, .. } => [credentials.file(), None],
-        Auth::None | Auth::OAuth2(_) | Auth::SigV4(_) | Auth::AzureAd(_) => [None, None],
+        Auth::OAuth2(oauth2) => match &oauth2.grant {
+            OAuth2Grant::ClientSecret(secret) | OAuth2Grant::JwtBearer { key: secret, .. } => [secret.file(), None],
+        },
+        Auth::SigV4(sigv4) => [sigv4.keys.as_ref().and_then(|(_, secret_key)| secret_key.file()), None],
+        Auth::AzureAd(azure) => match &azure.identity {
+            AzureIdentity::OAuth { client_secret, .. } => [client_secret.file(), None],
+            AzureIdentity::Workload { token_file: file, .. } | AzureIdentity::Certificate { certificate: file, .. } => {
+                [Some(file.as_path()), None]
+            }
+            AzureIdentity::Managed { .. } => [None, None],
+        },
+        Auth::None => [None, None],
     };
     let of_headers = endpoint.headers.iter().filter_map(|header| match &header.value {
         HeaderValue::File(path) => Some(path.as_path()),

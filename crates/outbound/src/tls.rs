@@ -97,9 +97,21 @@ impl TlsSource {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).checked = None;
     }
 
-    /// What was wrong with the files at the last change, once: for the log. The settings before stay in use.
+    /// What was wrong with the files at the last change, once: for the log. The settings before stay in use; where there
+    /// are none, whoever connects is told.
     pub fn take_error(&self) -> Option<TlsError> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).news.take()
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.news.take().filter(|_| state.good.is_some())
+    }
+
+    /// What is wrong with the files as they are, while the settings before are in use or there are none. Looks at them, if
+    /// there are some, as [`Self::current`] does.
+    #[must_use]
+    pub fn error(&self) -> Option<TlsError> {
+        if self.tls.files().next().is_some() {
+            drop(self.current());
+        }
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).error.clone()
     }
 
     /// The name to verify and to send (SNI, RFC 6066 §3) on a connection to `host`.
@@ -378,4 +390,4 @@ pub fn explain(error: &io::Error) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

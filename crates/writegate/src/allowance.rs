@@ -1,7 +1,8 @@
 //! What a tenant may send, and how much of it is left: the rates and the active series of `limits`, counted for each tenant.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quota::rate::Rate;
@@ -20,6 +21,7 @@ pub(crate) struct Allowance {
     samples: Rate,
     windows: Mutex<Vec<(RateLimit, SlidingWindow)>>,
     series: ActiveSeries,
+    connections: AtomicU32,
 }
 
 /// A request is above a limit of its tenant.
@@ -38,6 +40,9 @@ pub(crate) enum Exceeded {
     /// One of the rules by path.
     #[error("the tenant's limit of {} requests in {:?} on this path is reached (limits.rate_limits)", standing.limit, window)]
     Window { standing: Standing, window: Duration, wait: Duration },
+    /// Connections.
+    #[error("the tenant's limit of {limit} connections is reached (limits.connections)")]
+    Connections { limit: u32 },
 }
 
 impl Default for Allowance {
@@ -50,6 +55,7 @@ impl Default for Allowance {
             samples: Rate::new(0),
             windows: Mutex::default(),
             series: ActiveSeries::new(seed),
+            connections: AtomicU32::new(0),
         }
     }
 }
@@ -101,6 +107,22 @@ impl Allowance {
         self.series.count(clock::monotonic_ns())
     }
 
+    /// Counts a connection as the tenant's.
+    ///
+    /// # Errors
+    /// When it is one too many.
+    pub(crate) fn connect(self: &Arc<Self>, limits: &TenantLimits) -> Result<Connected, Exceeded> {
+        let limit = limits.connections;
+        let add = |count| (limit == 0 || count < limit).then_some(count + 1);
+        self.connections.fetch_update(Relaxed, Relaxed, add).map_err(|_count| Exceeded::Connections { limit })?;
+        Ok(Connected(Arc::clone(self)))
+    }
+
+    /// How many connections are the tenant's.
+    pub(crate) fn connections(&self) -> u32 {
+        self.connections.load(Relaxed)
+    }
+
     /// A request counts for every rule whose expression matches its path.
     fn take_from_windows(&self, rules: &[RateLimit], path: &str, now: u64) -> Result<Option<Standing>, Exceeded> {
         if rules.is_empty() {
@@ -121,6 +143,23 @@ impl Allowance {
             least = Some(least.filter(|least| least.remaining <= standing.remaining).unwrap_or(standing));
         }
         Ok(least)
+    }
+}
+
+/// A connection that counts as a tenant's until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Connected(Arc<Allowance>);
+
+impl Connected {
+    /// Whether it counts as that tenant's.
+    pub(crate) fn is_with(&self, allowance: &Arc<Allowance>) -> bool {
+        Arc::ptr_eq(&self.0, allowance)
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Relaxed);
     }
 }
 

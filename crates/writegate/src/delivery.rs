@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use outbound::credential::Credentials;
 use segment_log::{Cursor, CursorError, Position, Start};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
@@ -101,6 +102,7 @@ struct Launch<'l> {
 pub(crate) struct Deliveries {
     tenants: Arc<Tenants>,
     shared: Arc<Shared>,
+    credentials: Credentials,
     state: Mutex<State>,
     /// Held while deliveries are started or the endpoints change, so that neither sees half of the other.
     changing: Arc<tokio::sync::Mutex<()>>,
@@ -141,7 +143,13 @@ impl Deliveries {
             costly: Semaphore::new(1),
             patience,
         };
-        Self { tenants, shared: Arc::new(shared), state: Mutex::default(), changing: Arc::default() }
+        Self {
+            tenants,
+            shared: Arc::new(shared),
+            credentials: Credentials::default(),
+            state: Mutex::default(),
+            changing: Arc::default(),
+        }
     }
 
     /// The endpoints of the configuration.
@@ -207,8 +215,8 @@ impl Deliveries {
                 .iter()
                 .map(|config| match state.endpoints.iter().find(|endpoint| endpoint.config.name == config.name) {
                     Some(endpoint) if endpoint.config == *config => Arc::clone(endpoint),
-                    Some(endpoint) => Arc::new(endpoint.reconfigured(config.clone())),
-                    None => Arc::new(Endpoint::new(config.clone())),
+                    Some(endpoint) => Arc::new(endpoint.reconfigured(config.clone(), &self.credentials)),
+                    None => Arc::new(Endpoint::new(config.clone(), &self.credentials)),
                 })
                 .collect();
             state.settings = Arc::new(settings.clone());

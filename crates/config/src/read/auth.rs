@@ -10,7 +10,6 @@ use crate::table::{Field, Report, Table};
 
 /// Scheme of `bearer_token` and of an `authorization` without `type`.
 const BEARER: &str = "Bearer";
-const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 /// The authentication keys of `table`, which is an endpoint's or its HTTP client's.
 pub(super) fn auth(table: &Table<'_>, endpoint: Option<&Table<'_>>, report: &mut Report) -> Auth {
@@ -109,7 +108,7 @@ fn oauth2(field: Field<'_>, report: &mut Report) -> Option<OAuth2> {
     let key = secret(&table, "client_certificate_key", "client_certificate_key_file", report);
     let algorithms = [("RS256", "RS256"), ("RS384", "RS384"), ("RS512", "RS512")];
     let signature_algorithm = table.choice("signature_algorithm", report, &algorithms).to_owned();
-    let jwt = table.choice("grant_type", report, &[("client_credentials", false), (JWT_BEARER, true)]);
+    let jwt = table.choice("grant_type", report, &[("client_credentials", false), (OAuth2Grant::JWT_BEARER, true)]);
     let grant = if jwt {
         if key.is_none() {
             table.field().wrong(report, "client_certificate_key or client_certificate_key_file is missing");
@@ -125,12 +124,17 @@ fn oauth2(field: Field<'_>, report: &mut Report) -> Option<OAuth2> {
     } else {
         OAuth2Grant::ClientSecret(secret_source.unwrap_or_default())
     };
+    let scopes = table.get("scopes").map(|scopes| scopes.texts(report)).unwrap_or_default();
+    let params = table.get("endpoint_params").map(|params| params.text_entries(report)).unwrap_or_default();
+    if let Some((name, _)) = params.iter().find(|(name, _)| name == "scope" && !scopes.is_empty()) {
+        table.field().wrong(report, format_args!("endpoint_params sets {name}, and scopes does too"));
+    }
     Some(OAuth2 {
         client_id: client_id?,
         grant,
-        scopes: table.get("scopes").map(|scopes| scopes.texts(report)).unwrap_or_default(),
+        scopes,
         token_url: token_url?,
-        endpoint_params: table.get("endpoint_params").map(|params| params.text_entries(report)).unwrap_or_default(),
+        endpoint_params: params.into_iter().map(|(name, value)| (name, Secret::new(value))).collect(),
         tls: table.get("tls_config").and_then(|tls| client::tls(tls, report)),
         proxy: client::proxy(&table, report),
     })
@@ -139,9 +143,9 @@ fn oauth2(field: Field<'_>, report: &mut Report) -> Option<OAuth2> {
 fn sigv4(field: Field<'_>, report: &mut Report) -> SigV4 {
     let table = Table::open(field, &schema::SIGV4, report);
     let access_key = table.optional_text("access_key", report);
-    let secret_key = table.optional_text("secret_key", report).map(Secret::new);
+    let secret_key = secret(&table, "secret_key", "secret_key_file", report);
     if access_key.is_some() != secret_key.is_some() {
-        table.field().wrong(report, "access_key and secret_key go together");
+        table.field().wrong(report, "access_key and secret_key (or secret_key_file) go together");
     }
     let role_arn = table.optional_text("role_arn", report);
     let external_id = table.optional_text("external_id", report);
@@ -175,6 +179,11 @@ fn azure_ad(field: Field<'_>, report: &mut Report) -> Option<AzureAd> {
             .wrong(report, "expected exactly one of managed_identity, workload_identity, oauth, certificate and sdk");
         return None;
     };
+    if way == "sdk" {
+        let hint = "write managed_identity, workload_identity, oauth or certificate";
+        identity.wrong_with_hint(report, "it would try whatever the environment offers, and is not taken", hint);
+        return None;
+    }
     let scope = table.optional_text("scope", report);
     Some(AzureAd { cloud, identity: azure_identity(way, identity, report)?, scope })
 }
@@ -184,8 +193,7 @@ fn azure_identity(way: &str, field: Field<'_>, report: &mut Report) -> Option<Az
         "managed_identity" => &schema::AZURE_MANAGED_IDENTITY,
         "workload_identity" => &schema::AZURE_WORKLOAD_IDENTITY,
         "oauth" => &schema::AZURE_OAUTH,
-        "certificate" => &schema::AZURE_CERTIFICATE,
-        _ => &schema::AZURE_SDK,
+        _ => &schema::AZURE_CERTIFICATE,
     };
     let table = Table::open(field, section, report);
     match way {
@@ -201,19 +209,18 @@ fn azure_identity(way: &str, field: Field<'_>, report: &mut Report) -> Option<Az
         }
         "oauth" => {
             let client_id = table.required("client_id", report).and_then(|field| field.parse(report, parse_uuid));
-            let client_secret = required_text(&table, "client_secret", report).map(Secret::new);
+            let client_secret = secret(&table, "client_secret", "client_secret_file", report);
+            if client_secret.is_none() {
+                table.field().wrong(report, "client_secret or client_secret_file is missing");
+            }
             let tenant_id = table.required("tenant_id", report).and_then(|field| field.parse(report, parse_directory));
             Some(AzureIdentity::OAuth { client_id: client_id?, client_secret: client_secret?, tenant_id: tenant_id? })
         }
-        "certificate" => {
+        _ => {
             let client_id = table.required("client_id", report).and_then(|field| field.parse(report, parse_uuid));
             let certificate = table.required("certificate_path", report).and_then(|field| field.file(report));
             let tenant_id = table.required("tenant_id", report).and_then(|field| field.parse(report, parse_directory));
             Some(AzureIdentity::Certificate { client_id: client_id?, certificate: certificate?, tenant_id: tenant_id? })
-        }
-        _ => {
-            let tenant_id = table.get("tenant_id").and_then(|field| field.parse(report, parse_directory));
-            Some(AzureIdentity::Sdk { tenant_id })
         }
     }
 }

@@ -35,7 +35,7 @@ const RESERVED_HEADERS: [&str; 20] = [
 pub(super) fn url(field: &Field<'_>, report: &mut Report) -> Option<Url> {
     match Url::parse(field.text(report)?) {
         Ok(url) => Some(url),
-        Err(error @ InvalidUrl::Userinfo) => {
+        Err(error @ InvalidUrl::User) => {
             field.wrong_with_hint(report, error, "take them out of the url and use basic_auth");
             None
         }
@@ -220,7 +220,8 @@ pub(super) fn proxy(table: &Table<'_>, report: &mut Report) -> Option<Proxy> {
         Some(field) => {
             let no_proxy = no_proxy.unwrap_or_default();
             let hosts = no_proxy.split(',').map(str::trim).filter(|host| !host.is_empty());
-            ProxyChoice::Url { url: url(&field, report)?, no_proxy: hosts.map(str::to_owned).collect() }
+            let (url, user) = field.parse(report, Url::parse_with_user)?;
+            ProxyChoice::Url { url, user, no_proxy: hosts.map(str::to_owned).collect() }
         }
     };
     Some(Proxy { choice, connect_headers })

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::limits::{LimitOverrides, Limits, OverLimit, PathPattern, RateLimit, TenantLimits};
 use crate::read::section;
-use crate::schema;
+use crate::schema::{self, Key};
 use crate::table::{Field, Report, Table};
 use crate::units::{InvalidUnit, parse_duration, parse_size};
 
@@ -24,6 +24,7 @@ pub(super) fn limits(file: &Table<'_>, report: &mut Report) -> Limits {
             requests_per_second: table.value("requests_per_second", report, parse_count),
             over_limit: table.choice("over_limit", report, &OVER_LIMIT),
             active_series: table.value("active_series", report, parse_small_count),
+            connections: table.value("connections", report, parse_small_count),
             label_names: table.value("label_names", report, parse_small_count),
             label_value_bytes: table.value("label_value_bytes", report, parse_small_size),
             rate_limits: table.get("rate_limits").map(|list| rate_limits(&list, report)).unwrap_or_default(),
@@ -46,6 +47,7 @@ pub(super) fn overrides(tenant: &Table<'_>, report: &mut Report) -> LimitOverrid
         requests_per_second: optional(&table, "requests_per_second", report, parse_count),
         over_limit: table.get("over_limit").and_then(|field| field.choice(report, &OVER_LIMIT)),
         active_series: optional(&table, "active_series", report, parse_small_count),
+        connections: optional(&table, "connections", report, parse_small_count),
         label_names: optional(&table, "label_names", report, parse_small_count),
         label_value_bytes: optional(&table, "label_value_bytes", report, parse_small_size),
         rate_limits: table.get("rate_limits").map(|list| rate_limits(&list, report)),
@@ -62,11 +64,12 @@ fn optional<T, E: std::fmt::Display>(
 }
 
 fn rate_limits(list: &Field<'_>, report: &mut Report) -> Vec<RateLimit> {
-    list.items(report).into_iter().filter_map(|item| rate_limit(item, report)).collect()
+    list.items(report).into_iter().filter_map(|item| rate_limit(item, &[], report)).collect()
 }
 
-fn rate_limit(item: Field<'_>, report: &mut Report) -> Option<RateLimit> {
-    let table = Table::open(item, &schema::RATE_LIMIT, report);
+/// A rule; `extra`: what it may have beside our own keys.
+pub(super) fn rate_limit(item: Field<'_>, extra: &'static [Key], report: &mut Report) -> Option<RateLimit> {
+    let table = Table::open_with(item, &schema::RATE_LIMIT, extra, report);
     let endpoint = table.required("endpoint", report).and_then(|field| field.parse(report, PathPattern::new));
     let limit = table.required("limit", report).and_then(|field| field.parse(report, parse_limit));
     let window = table.required("window", report).and_then(|field| field.parse(report, parse_window));

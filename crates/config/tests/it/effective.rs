@@ -33,6 +33,7 @@ fn without_a_file_the_gateway_listens_on_loopback_for_one_tenant_and_sends_nowhe
                 requests_per_second: 0,
                 over_limit: OverLimit::Delay,
                 active_series: 0,
+                connections: 0,
                 label_names: 128,
                 label_value_bytes: 16 << 10,
                 rate_limits: Vec::new(),

@@ -8,32 +8,32 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
+pub(crate) type Authority = CertifiedIssuer<'static, KeyPair>;
 
-struct Leaf {
+pub(crate) struct Leaf {
     chain: String,
     key: String,
 }
 
-fn authority() -> Authority {
+pub(crate) fn authority() -> Authority {
     authority_named("the authority")
 }
 
-fn authority_named(name: &str) -> Authority {
+pub(crate) fn authority_named(name: &str) -> Authority {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-fn leaf(authority: &Authority, name: &str) -> Leaf {
+pub(crate) fn leaf(authority: &Authority, name: &str) -> Leaf {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, authority).unwrap();
     Leaf { chain: certificate.pem(), key: key.serialize_pem() }
 }
 
 /// A server that shows `leaf`, and asks for a certificate of `clients` if there is one.
-fn server(leaf: &Leaf, clients: Option<&Authority>) -> TlsAcceptor {
+pub(crate) fn server(leaf: &Leaf, clients: Option<&Authority>) -> TlsAcceptor {
     let provider = Arc::new(provider::default_provider());
     let builder =
         ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().unwrap();
@@ -71,7 +71,7 @@ async fn talk(source: &TlsSource, host: &str, server: TlsAcceptor) -> Result<(),
     got.map(drop).map_err(|error: io::Error| explain(&error).unwrap_or_else(|| error.to_string()))
 }
 
-fn inline(authority: &Authority) -> config::ClientTls {
+pub(crate) fn inline(authority: &Authority) -> config::ClientTls {
     config::ClientTls { ca: Some(config::TextSource::Inline(authority.pem())), ..config::ClientTls::default() }
 }
 
@@ -179,6 +179,12 @@ async fn files_that_are_wrong_leave_the_last_good_ones_in_use_and_are_told_once(
     tokio::time::advance(CHECK_EVERY).await;
     source.current().unwrap();
     assert!(source.take_error().is_none());
+    assert!(source.error().is_none());
+
+    std::fs::write(&path, "x").unwrap();
+    let fresh = TlsSource::new(Some(&in_file(&path)), false);
+    assert!(fresh.error().unwrap().to_string().contains("ca.pem"), "without waiting for a connection");
+    assert!(fresh.take_error().is_none(), "there is nothing that stays in use");
 }
 
 #[test]

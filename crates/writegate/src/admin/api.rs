@@ -27,6 +27,9 @@ pub(crate) struct ConfiguredEndpoint {
     /// The statuses that hold deliveries to it.
     pub(crate) held: Vec<u16>,
     pub(crate) up: bool,
+    /// Why the files of its TLS settings cannot be used as they are.
+    #[serde(default)]
+    pub(crate) tls_error: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -19,6 +19,7 @@ pub(super) fn page(app: &App) -> String {
     let mut page = Page::default();
     process(&mut page, app);
     ingest(&mut page, app);
+    providers(&mut page, app);
     log(&mut page, app);
     let with_balance = |row: Arc<Row>| {
         let balance = row.balance();
@@ -87,6 +88,12 @@ fn ingest(page: &mut Page, app: &App) {
     let help = "Connections that could not be accepted: no file descriptor was left, most likely.";
     page.family("writegate_accept_failures_total", Kind::Counter, help);
     page.sample(&[], app.push_stats.accept_failures.load(Ordering::Relaxed));
+    let help = "Connections closed at once: from outside of `allow`, or too many from one address.";
+    page.family("writegate_closed_connections_total", Kind::Counter, help);
+    let closed = [("not_allowed", &app.push_stats.not_allowed), ("too_many", &app.push_stats.too_many_of_one)];
+    for (reason, count) in closed {
+        page.sample(&[("reason", reason)], count.load(Ordering::Relaxed));
+    }
     let help = "TLS handshakes of listeners that did not come to their end";
     page.family("writegate_tls_handshake_failures_total", Kind::Counter, help);
     page.sample(&[], app.push_stats.handshake_failures.load(Ordering::Relaxed));
@@ -117,6 +124,10 @@ fn ingest(page: &mut Page, app: &App) {
     for tenant in &tenants {
         page.sample(&[("tenant", tenant.name.as_str())], tenant.allowance.active_series());
     }
+    page.family("writegate_tenant_connections", Kind::Gauge, "Open connections whose last request was a tenant's.");
+    for tenant in &tenants {
+        page.sample(&[("tenant", tenant.name.as_str())], tenant.allowance.connections());
+    }
     let help = "Bytes of a tenant's requests that are being received, or wait for the disk.";
     page.family("writegate_receiving_bytes", Kind::Gauge, help);
     for tenant in &tenants {
@@ -130,6 +141,7 @@ fn ingest(page: &mut Page, app: &App) {
             ("bytes_per_second", limits.bytes_per_second),
             ("requests_per_second", limits.requests_per_second),
             ("active_series", limits.active_series.into()),
+            ("connections", limits.connections.into()),
         ] {
             if value > 0 {
                 page.sample(&[("tenant", tenant.name.as_str()), ("limit", limit)], value);
@@ -152,6 +164,26 @@ fn ingest(page: &mut Page, app: &App) {
         "Highest timestamp accepted, over all tenants.",
     );
     page.sample(&[], tenants.iter().filter_map(|tenant| tenant.highest_timestamp()).max().map_or(0.0, seconds));
+}
+
+/// Who publishes the keys of tokens.
+fn providers(page: &mut Page, app: &App) {
+    let providers = app.authentication.load().providers();
+    page.family(
+        "writegate_key_fetches_total",
+        Kind::Counter,
+        "Fetches of the keys of tokens from those who publish them.",
+    );
+    for (provider, standing) in &providers {
+        for (result, count) in [("success", standing.fetched), ("failure", standing.failed)] {
+            page.sample(&[("provider", provider), ("result", result)], count);
+        }
+    }
+    let help = "When the keys of tokens were last fetched; 0 if never.";
+    page.family("writegate_key_fetch_last_success_timestamp_seconds", Kind::Gauge, help);
+    for (provider, standing) in &providers {
+        page.sample(&[("provider", provider)], seconds(standing.last_success_ms));
+    }
 }
 
 fn log(page: &mut Page, app: &App) {
@@ -407,6 +439,14 @@ fn endpoints(page: &mut Page, app: &App) {
         for code in endpoint.health.held() {
             page.sample(&[("endpoint", &endpoint.config.name), ("code", code.as_str())], 1);
         }
+    }
+    page.family(
+        "writegate_endpoint_tls_files_unusable",
+        Kind::Gauge,
+        "1 while certificate files of the endpoint cannot be used; what was read before stays in use.",
+    );
+    for endpoint in &endpoints {
+        page.sample(&[("endpoint", &endpoint.config.name)], u8::from(endpoint.tls_error().is_some()));
     }
     page.family("writegate_endpoint_up", Kind::Gauge, "Whether the last attempt of each delivery succeeded.");
     for endpoint in &endpoints {

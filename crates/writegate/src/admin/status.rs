@@ -39,6 +39,7 @@ fn configured(endpoint: &Endpoint) -> ConfiguredEndpoint {
         url: endpoint.config.url.redacted(),
         held: endpoint.health.held().iter().map(|code| code.as_u16()).collect(),
         up: endpoint.health.is_up(),
+        tls_error: endpoint.tls_error(),
     }
 }
 

@@ -163,10 +163,18 @@ fn endpoints(status: &Status) -> String {
             count(endpoint.dropped_samples),
             count(endpoint.expired_samples),
             count(endpoint.dead_letters),
-            endpoint.last_error.clone().unwrap_or_default(),
+            last_error(status, endpoint),
         ]);
     }
     table.text()
+}
+
+/// Why nothing was delivered last; if all is well for now, what will become an error.
+fn last_error(status: &Status, endpoint: &EndpointStatus) -> String {
+    let configured = status.configured.iter().find(|configured| configured.name == endpoint.endpoint);
+    let tls =
+        || configured.and_then(|configured| configured.tls_error.as_ref()).map(|error| format!("tls_config: {error}"));
+    endpoint.last_error.clone().or_else(tls).unwrap_or_default()
 }
 
 fn state(endpoint: &EndpointStatus) -> String {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
+use outbound::credential::Credentials;
 use remote_write::translate::Form;
 use remote_write::{Compression, Counts, Protocol};
 use tokio::time::Instant;
@@ -109,8 +110,8 @@ impl EndpointStats {
 }
 
 impl Endpoint {
-    pub(crate) fn new(config: writegate_config::Endpoint) -> Self {
-        let client = Client::new(&config);
+    pub(crate) fn new(config: writegate_config::Endpoint, credentials: &Credentials) -> Self {
+        let client = Client::new(&config, credentials);
         Self {
             config,
             client,
@@ -123,9 +124,13 @@ impl Endpoint {
     }
 
     /// The same target with other settings: what was learned and counted stays.
-    pub(crate) fn reconfigured(self: &Arc<Self>, config: writegate_config::Endpoint) -> Self {
+    pub(crate) fn reconfigured(
+        self: &Arc<Self>,
+        config: writegate_config::Endpoint,
+        credentials: &Credentials,
+    ) -> Self {
         let same_place = self.config.url == config.url;
-        let mut new = Self::new(config);
+        let mut new = Self::new(config, credentials);
         new.stats = Arc::clone(&self.stats);
         if same_place {
             new.limiter = self.limiter.clone();
@@ -133,6 +138,11 @@ impl Endpoint {
             *lock(&new.learned_limits) = *lock(&self.learned_limits);
         }
         new
+    }
+
+    /// What is wrong with the files of its TLS settings, if something is.
+    pub(crate) fn tls_error(&self) -> Option<String> {
+        self.client.tls_error().map(|error| error.to_string())
     }
 
     /// How many requests may be in flight at once, and how many that could become.

@@ -14,15 +14,16 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use outbound::connect::root;
-use outbound::tls::TlsSource;
+use outbound::credential::{Credential, CredentialError, Credentials, Shown};
+use outbound::tls::{TlsError, TlsSource};
 use remote_write::{Compression, Protocol, content};
 use writegate_config as config;
 
 use super::form::Payload;
 use super::outcome::{self, Outcome, Trouble};
 use crate::chain::Chain;
+use crate::clock;
 use crate::ledger::Refusal;
-use crate::{basic_auth, clock};
 
 /// What is kept of an endpoint's words; the rest, however long, is not read.
 const ANSWER_BYTES: usize = 1024;
@@ -33,6 +34,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     http: legacy::Client<Connector, PayloadBody>,
+    connector: Connector,
+    credential: Credential,
 }
 
 #[cfg(not(test))]
@@ -61,11 +64,17 @@ impl Answer {
 /// How often in a row a request is sent on to another place.
 const REDIRECTS: u32 = 5;
 
+/// Why a signed request is not sent on at all.
+const SIGNED: &str = "redirected, and a signature (sigv4) is for one address; set the endpoint's url to where the data \
+                      should go";
+
 /// Why a request could not even be made.
 #[derive(Debug, thiserror::Error)]
 enum PrepareError {
     #[error(transparent)]
     Secret(#[from] config::ReadSecret),
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
     #[error("the value of header {0:?} has characters that no header may have")]
     Header(String),
     #[error("the request is not valid")]
@@ -73,17 +82,18 @@ enum PrepareError {
 }
 
 impl Client {
-    pub(super) fn new(endpoint: &config::Endpoint) -> Self {
+    pub(super) fn new(endpoint: &config::Endpoint, credentials: &Credentials) -> Self {
         let tls = TlsSource::new(endpoint.tls.as_ref(), endpoint.enable_http2);
-        let connector = Connector::new(tls, endpoint.remote_timeout);
+        let connector = Connector::new(tls, endpoint.remote_timeout).through(endpoint.proxy.as_ref());
         let http = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(60))
-            .build(connector);
-        Self { http }
+            .build(connector.clone());
+        Self { http, connector, credential: credentials.of(&endpoint.auth, endpoint.proxy.as_ref()) }
     }
 
-    /// Sends one batch once. Dropping the future abandons the request: whether the endpoint stored it is then unknown.
+    /// Sends one batch once, and once more if its token has gone stale. Dropping the future abandons the request: whether
+    /// the endpoint stored it is then unknown.
     pub(super) async fn send(
         &self,
         endpoint: &config::Endpoint,
@@ -91,30 +101,73 @@ impl Client {
         payload: &Payload,
         attempt: u32,
     ) -> Answer {
-        let request = match request(endpoint, tenant_id, payload, attempt) {
-            Ok(request) => request,
-            Err(error) => return no_answer(format!("the request could not be made: {}", Chain(&error)), false),
+        let exchange = async || self.exchange(endpoint, tenant_id, payload, attempt).await;
+        let exchanged = match exchange().await {
+            Ok((response, shown))
+                if response.status() == StatusCode::UNAUTHORIZED && self.credential.refused(&shown) =>
+            {
+                exchange().await
+            }
+            exchanged => exchanged,
         };
-        let exchange = self.follow(endpoint, request, payload);
-        match tokio::time::timeout(endpoint.remote_timeout, exchange).await {
+        self.tell_of_tls(&endpoint.name);
+        match exchanged {
             // The status is the answer: its words may take a little longer.
-            Ok(Ok(response)) => read(endpoint, response, payload).await,
-            Ok(Err(answer)) => answer,
+            Ok((response, _)) => read(endpoint, response, payload).await,
+            Err(answer) => answer,
+        }
+    }
+
+    async fn exchange(
+        &self,
+        endpoint: &config::Endpoint,
+        tenant_id: &str,
+        payload: &Payload,
+        attempt: u32,
+    ) -> Result<(Response<Incoming>, Shown), Answer> {
+        let unmade =
+            |error: PrepareError| no_answer(format!("the request could not be made: {}", Chain(&error)), false);
+        let mut request = request(endpoint, tenant_id, payload, attempt).map_err(unmade)?;
+        let shown = self.credential.show(&mut request, &payload.chunks, clock::now()).await;
+        let shown = shown.map_err(|error| unmade(error.into()))?;
+        match tokio::time::timeout(endpoint.remote_timeout, self.follow(endpoint, request, payload)).await {
+            Ok(Ok((response, true))) => Ok((response, shown)),
+            Ok(Ok((response, false))) => Ok((response, Shown::default())),
+            Ok(Err(answer)) => Err(answer),
             Err(_elapsed) => {
-                no_answer(format!("no answer within {:?} (remote_timeout)", endpoint.remote_timeout), true)
+                Err(no_answer(format!("no answer within {:?} (remote_timeout)", endpoint.remote_timeout), true))
             }
         }
     }
 
-    /// Sends, and follows 307 and 308, which keep method and body (RFC 9110 §15.4.8, §15.4.9).
+    /// What is wrong with files of TLS settings, the endpoint's own or its token server's.
+    pub(super) fn tls_error(&self) -> Option<TlsError> {
+        self.connector.tls().error().or_else(|| self.credential.tls()?.error())
+    }
+
+    /// Writes it to the log, once for each change.
+    fn tell_of_tls(&self, endpoint: &str) {
+        let sources = [Some(self.connector.tls()), self.credential.tls()];
+        for error in sources.into_iter().flatten().filter_map(TlsSource::take_error) {
+            tracing::warn!(
+                endpoint,
+                "the files of tls_config cannot be used; what was read before stays in use: {error}"
+            );
+        }
+    }
+
+    /// Sends, and follows 307 and 308, which keep method and body (RFC 9110 §15.4.8, §15.4.9). Also says whether the one
+    /// that answered was shown the credential.
     async fn follow(
         &self,
         endpoint: &config::Endpoint,
         mut request: Request<PayloadBody>,
         payload: &Payload,
-    ) -> Result<Response<Incoming>, Answer> {
+    ) -> Result<(Response<Incoming>, bool), Answer> {
         for hop in 0..=REDIRECTS {
             let (uri, headers) = (request.uri().clone(), request.headers().clone());
+            let is_shown = headers.contains_key(AUTHORIZATION);
+            self.connector.prepare(&uri, request.headers_mut());
             let response = match self.http.request(request).await {
                 Ok(response) => response,
                 Err(error) if error.is_connect() => {
@@ -125,6 +178,9 @@ impl Client {
             };
             let status = response.status();
             if status.is_redirection() {
+                if self.credential.is_signature() {
+                    return Err(held(status, SIGNED.to_owned()));
+                }
                 match redirected(endpoint, &uri, headers, &response, payload) {
                     Ok(next) if hop < REDIRECTS => {
                         request = next;
@@ -134,7 +190,7 @@ impl Client {
                     Err(why) => return Err(held(status, why)),
                 }
             }
-            return Ok(response);
+            return Ok((response, is_shown));
         }
         Err(no_answer("redirected without end".to_owned(), false))
     }
@@ -200,7 +256,6 @@ fn redirected(
     Ok(request)
 }
 
-/// A `Location` is a URI or, commonly, only a path (RFC 9110 §10.2.2).
 /// Whether the address says so itself.
 fn is_this_machine(uri: &Uri) -> bool {
     let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
@@ -213,6 +268,7 @@ fn is_this_machine(uri: &Uri) -> bool {
         })
 }
 
+/// A `Location` is a URI or, commonly, only a path (RFC 9110 §10.2.2).
 fn resolve(from: &Uri, location: &str) -> Option<Uri> {
     if location.starts_with('/') && !location.starts_with("//") {
         let mut parts = from.clone().into_parts();
@@ -246,9 +302,6 @@ fn request(
     }
     if let Some(tenant_header) = &endpoint.tenant_header {
         headers.insert(name(tenant_header)?, value(tenant_header, tenant_id)?);
-    }
-    if let Some(credentials) = credentials(&endpoint.auth)? {
-        headers.insert(AUTHORIZATION, credentials);
     }
     Ok(request)
 }
@@ -287,20 +340,6 @@ fn configured(header: &config::Header) -> Result<HeaderValue, PrepareError> {
             let secret = config::SecretSource::File(path.clone()).read()?;
             sensitive(&header.name, secret.expose())
         }
-    }
-}
-
-fn credentials(auth: &config::Auth) -> Result<Option<HeaderValue>, PrepareError> {
-    match auth {
-        config::Auth::Basic { username, password } => {
-            let pair = basic_auth::encode(&username.read()?, password.read()?.expose());
-            sensitive("authorization", &format!("Basic {pair}")).map(Some)
-        }
-        config::Auth::Authorization { scheme, credentials } => {
-            sensitive("authorization", &format!("{scheme} {}", credentials.read()?.expose())).map(Some)
-        }
-        // The others are refused when the configuration is loaded.
-        config::Auth::None | config::Auth::OAuth2(_) | config::Auth::SigV4(_) | config::Auth::AzureAd(_) => Ok(None),
     }
 }
 

@@ -122,6 +122,7 @@ async fn receive(
         expects_continue: parts.headers.contains_key(http::header::EXPECT),
     };
     let declared = incoming.size_hint().exact();
+    peer.connect(&account).map_err(Refusal::Exceeded)?;
     match within_limits(&account, parts.uri.path(), declared) {
         Ok(stands) => *standing = stands,
         Err(refusal) => {

@@ -2,26 +2,42 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Uri;
+use http::{HeaderMap, Uri};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use outbound::tls::TlsSource;
 use tokio::io::DuplexStream;
 use tower_service::Service;
+use writegate_config::Proxy;
 
 /// Connects to the receivers of the simulation. Stands where `outbound`'s does.
 #[derive(Clone, Debug)]
 pub(crate) struct Connector {
+    tls: Arc<TlsSource>,
     within: Duration,
 }
 
 impl Connector {
-    pub(crate) fn new(_tls: TlsSource, within: Duration) -> Self {
-        Self { within }
+    pub(crate) fn new(tls: TlsSource, within: Duration) -> Self {
+        Self { tls: Arc::new(tls), within }
+    }
+
+    /// There are no proxies here.
+    pub(crate) fn through(self, _proxy: Option<&Proxy>) -> Self {
+        self
+    }
+
+    /// See [`Self::through`].
+    #[expect(clippy::unused_self, reason = "stands for another")]
+    pub(crate) fn prepare(&self, _uri: &Uri, _headers: &mut HeaderMap) {}
+
+    pub(crate) fn tls(&self) -> &TlsSource {
+        &self.tls
     }
 }
 

@@ -13,7 +13,7 @@ use testkit::sender::{Answer, Sender};
 use crate::harness::{
     PATIENCE, Setup, TestGateway, assert_exactly, bounded, compress, eventually, raw_headers, receiver, written,
 };
-use crate::message::{With, encode, points, request, sample_of};
+use crate::message::{With, encode, points, request, sample_of, series};
 
 /// A listener where a header names the tenant.
 const BY_HEADER: &str = "tenant: default, tenant_from: [header: X-Scope-OrgID]";
@@ -282,6 +282,82 @@ fn r_s4_a_tenant_that_fills_the_memory_for_requests_does_not_keep_others_out() {
             assert_eq!(answer.status, 204, "{}", answer.text());
         }
         drop(hanging);
+        gateway.finish().await;
+    });
+}
+
+#[test]
+fn r_x27_connections_of_one_address_and_of_one_tenant_are_bounded_and_others_go_on() {
+    bounded(async {
+        let gateway = Setup::new()
+            .listener(&format!("{BY_HEADER}, max_connections_per_ip: 3"))
+            .top("tenants: [{name: small, limits: {connections: 1}}, {name: '*'}]")
+            .start()
+            .await;
+        let body = compress(Compression::Snappy, &encode(Protocol::V1, &request([sample_of("up", 1)])));
+        let exchange = async |connection: &mut RawConnection, tenant: &str| {
+            let headers = raw_headers(Protocol::V1);
+            let mut headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            headers.push(("x-scope-orgid", tenant));
+            connection.write(&raw::request("POST", "/api/v1/write", &headers, &body)).await.unwrap();
+            connection.answer(PATIENCE).await.unwrap()
+        };
+        let mut first = gateway.raw().await;
+        for _ in 0..3 {
+            assert_eq!(exchange(&mut first, "small").await.status, 204);
+        }
+        let mut second = gateway.raw().await;
+        let answer = exchange(&mut second, "small").await;
+        assert_eq!(answer.status, 503);
+        assert!(answer.text().contains("limit of 1 connections"), "{}", answer.text());
+        assert_eq!(answer.header("connection"), Some("close"));
+        assert_eq!(gateway.metric(r#"writegate_tenant_connections{tenant="small"}"#).await, 1.0);
+        // A connection is the tenant's that speaks on it.
+        let mut third = gateway.raw().await;
+        for tenant in ["other", "other", "another"] {
+            assert_eq!(exchange(&mut third, tenant).await.status, 204);
+        }
+        drop((first, second));
+        let small = eventually("the first connection's place is free", || async {
+            let mut connection = RawConnection::open(gateway.address()).await.ok()?;
+            (exchange(&mut connection, "small").await.status == 204).then_some(connection)
+        })
+        .await;
+
+        // Two are open; with a third one the address has all it may have.
+        let mut last = gateway.raw().await;
+        assert_eq!(exchange(&mut last, "other").await.status, 204);
+        let mut refused = gateway.raw().await;
+        assert!(refused.closes(PATIENCE).await, "without a word");
+        assert_eq!(gateway.metric(r#"writegate_closed_connections_total{reason="too_many"}"#).await, 1.0);
+        assert_eq!(exchange(&mut third, "other").await.status, 204);
+        drop((small, last));
+        gateway.finish().await;
+    });
+}
+
+#[test]
+fn r_x23_query_arguments_stay_here_and_account_labels_are_the_gateways_to_give() {
+    bounded(async {
+        let sink = receiver().await;
+        let gateway = Setup::new()
+            .top("tenants: [{name: default, external_labels: {vm_account_id: '12'}}, {name: '*'}]")
+            .endpoint("a", &sink)
+            .start()
+            .await;
+        let sent =
+            request([series(&[("__name__", "up"), ("vm_account_id", "7"), ("vm_project_id", "9")]).sample(1.0, 1)]);
+        let body = compress(Compression::Snappy, &encode(Protocol::V1, &sent));
+        let sender = gateway.sender_at("/api/v1/write?extra_label=stolen=1&extra_filters=x");
+        assert_eq!(sender.push(Protocol::V1, Compression::Snappy, body).await.unwrap().status, 204);
+        gateway.settled().await;
+        assert_exactly(
+            &sink,
+            &points(&request([series(&[("__name__", "up"), ("vm_account_id", "12")]).sample(1.0, 1)])),
+        );
+        for request in sink.requests() {
+            assert_eq!(request.path, "/api/v1/write");
+        }
         gateway.finish().await;
     });
 }

@@ -16,6 +16,7 @@ mod dead_letters;
 mod delivery;
 mod disk;
 mod durability;
+mod endpoint_auth;
 mod endpoint_files;
 mod endpoints;
 mod faults;

@@ -298,6 +298,59 @@ fn r_o10_an_endpoint_is_reached_over_tls_with_a_client_certificate_and_a_wrong_a
     });
 }
 
+#[test]
+fn a_certificate_file_that_breaks_is_told_once_everywhere_and_what_was_read_before_stays_in_use() {
+    bounded(async {
+        let (files, clients) = (Files::new(), Authority::new("clients"));
+        files.trust("server-ca.crt", &files.server);
+        clients.client("writegate").write(files.path(), "client");
+        let sink = crate::harness::receiver().await;
+        let address = front(&files, Some(&clients), sink.address()).await;
+        let at = |name: &str| files.at(name).display().to_string();
+        let more = files.at("more.yml");
+        let endpoint = format!(
+            "- {{name: a, url: 'https://{address}/', tls_config: {{ca_file: '{}', cert_file: '{}', key_file: '{}', \
+             server_name: gateway.test}}}}\n",
+            at("server-ca.crt"),
+            at("client.crt"),
+            at("client.key")
+        );
+        fs::write(&more, endpoint).unwrap();
+        let program = Setup::new().top(&format!("remote_write_files: ['{}']", more.display())).start_program().await;
+        let push = async |timestamp: i64| {
+            let body = compress(Compression::Snappy, &encode(Protocol::V1, &request([sample_of("up", timestamp)])));
+            let headers = raw_headers(Protocol::V1);
+            let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let answer = program.sender().send(Method::POST, crate::harness::header_map(&headers), body).await.unwrap();
+            assert_eq!(answer.status.as_u16(), 204);
+            crate::harness::takes(&sink, u64::try_from(timestamp).unwrap()).await;
+        };
+        let unusable = async |expected: u8| {
+            let line = format!("writegate_endpoint_tls_files_unusable{{endpoint=\"a\"}} {expected}\n");
+            let page = async || program.admin("/metrics").await.contains(&line).then_some(());
+            crate::harness::eventually(&line, page).await;
+        };
+        push(1).await;
+        unusable(0).await;
+        fs::write(files.at("client.crt"), "broken").unwrap();
+        unusable(1).await;
+        push(2).await;
+        push(3).await;
+        let status: serde_json::Value = program.get("/api/v1/status").await;
+        let told = status["configured"][0]["tls_error"].as_str().unwrap();
+        assert_eq!(told, format!("the client certificate in {}: no PEM block `CERTIFICATE` in it", at("client.crt")));
+        assert_eq!(status["configured"][0]["up"], true);
+        let log = program.log();
+        let lines: Vec<_> = log.lines().filter(|line| line.contains("what was read before stays in use")).collect();
+        assert_eq!(lines.len(), 1, "{log}");
+        assert!(lines[0].contains(told) && lines[0].contains("WARN"), "{}", lines[0]);
+        clients.client("writegate").write(files.path(), "client");
+        unusable(0).await;
+        push(4).await;
+        program.terminate().await;
+    });
+}
+
 const TENANTS: [&str; 3] = ["red", "green", "blue"];
 
 /// What a request shows, and what names a tenant in it.
