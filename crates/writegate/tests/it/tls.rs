@@ -13,6 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpStream;
 
 use crate::certificates::{Authority, Client, Connection, Files, Issued, push_of, push_request};
+use crate::cli::run;
 use crate::harness::{Setup, bounded, eventually, receiver, takes};
 use crate::message::{request, sample_of};
 use crate::relabeling::accept_from;
@@ -209,6 +210,17 @@ fn the_admin_address_speaks_tls_where_it_is_told_to() {
         assert_eq!(connection.send(ready).await.0, 200);
         let plain = testkit::sender::Sender::new(&format!("http://{}/-/ready", gateway.admin_address())).unwrap();
         assert!(plain.get().await.is_err(), "not without");
+        let port = gateway.admin_address().port();
+        files.trust("server-ca.crt", &files.server);
+        let ca = files.at("server-ca.crt").display().to_string();
+        let url = format!("https://localhost:{port}");
+        let status = async |more: &[&str]| run(&[&["status", "--admin", &url], more].concat()).await;
+        for believed in [&["--ca-file", ca.as_str()][..], &["--insecure-skip-verify"]] {
+            let ran = status(believed).await;
+            assert_eq!(ran.code, 0, "{ran:?}");
+        }
+        let ran = status(&[]).await;
+        assert!(ran.code == 1 && ran.err.contains("certificate"), "{ran:?}");
         drop(connection);
         Box::pin(gateway.shutdown()).await;
     });
