@@ -129,6 +129,8 @@ pub(crate) struct TrafficSpec {
     pub(crate) rate: Option<u32>,
     /// So many tenants in turn; `None`: the gateway knows no tenants.
     pub(crate) tenants: Option<u32>,
+    /// The number of the first of them; two loads at once may be of different tenants.
+    pub(crate) first_tenant: u32,
     pub(crate) amount: Amount,
 }
 
@@ -156,6 +158,7 @@ impl TrafficSpec {
             protocol: Protocol::V1,
             rate: None,
             tenants: None,
+            first_tenant: 1,
             amount,
         }
     }

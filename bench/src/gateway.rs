@@ -58,7 +58,7 @@ impl Gateway {
     }
 
     /// Who pushes to it: one sender, or one per tenant.
-    pub(crate) fn senders(&self, tenants: Option<u32>) -> Result<Vec<Sender>> {
+    pub(crate) fn senders(&self, tenants: Option<u32>, first: u32) -> Result<Vec<Sender>> {
         let Some(tenants) = tenants else { return Ok(vec![Sender::new(&self.push_url("/api/v1/write"))?]) };
         let sender = |tenant: u32| {
             if self.contender.is_vmagent() {
@@ -67,7 +67,7 @@ impl Gateway {
             let name = HeaderValue::from_str(&format!("tenant-{tenant}")).context("name a tenant")?;
             Ok(Sender::new(&self.push_url("/api/v1/write"))?.with_header(TENANT_HEADER, name))
         };
-        (1..=tenants).map(sender).collect()
+        (first..first + tenants).map(sender).collect()
     }
 
     fn push_url(&self, path: &str) -> String {

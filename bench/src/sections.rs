@@ -3,6 +3,7 @@
 pub(crate) mod backlog;
 pub(crate) mod endpoints;
 pub(crate) mod fan_out;
+pub(crate) mod isolation;
 pub(crate) mod outage;
 pub(crate) mod protocols;
 pub(crate) mod requests;
@@ -29,6 +30,7 @@ pub(crate) enum Section {
     Rules,
     Series,
     Tenants,
+    Isolation,
     Requests,
     Endpoints,
     Backlog,
@@ -59,6 +61,7 @@ impl Section {
             Self::Rules => &rules::ABOUT,
             Self::Series => &series::ABOUT,
             Self::Tenants => &tenants::ABOUT,
+            Self::Isolation => &isolation::ABOUT,
             Self::Requests => &requests::ABOUT,
             Self::Endpoints => &endpoints::ABOUT,
             Self::Backlog => &backlog::ABOUT,
@@ -77,6 +80,7 @@ impl Section {
             Self::Rules => rules::cases(sizes),
             Self::Series => series::cases(sizes),
             Self::Tenants => tenants::cases(sizes),
+            Self::Isolation => isolation::cases(sizes),
             Self::Requests => requests::cases(sizes),
             Self::Endpoints => endpoints::cases(sizes),
             Self::Backlog => backlog::cases(sizes),

@@ -90,7 +90,7 @@ impl Traffic {
         };
         let rate = spec.rate.map(f64::from);
         let load = Load { connections: spec.connections, rate, recording, ..Load::new(workload, 1) };
-        Ok(Self { amount: spec.amount, senders: gateway.senders(spec.tenants)?, load })
+        Ok(Self { amount: spec.amount, senders: gateway.senders(spec.tenants, spec.first_tenant)?, load })
     }
 
     /// Sends every series once, as fast as answers come: caches are filled, queues run, and what is measured afterwards

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::access::{Authenticator, ServerTls};
 use crate::cidr::IpNet;
 use crate::endpoint::Endpoint;
+use crate::limits::Limits;
 use crate::secret::{SecretSource, TextSource};
 use crate::tenant::{HostPattern, TenantName, Tenants};
 
@@ -21,7 +22,7 @@ pub struct Config {
     pub admin: Admin,
     /// The durable log.
     pub log: Log,
-    /// Limits on requests and series, the same for every tenant.
+    /// Limits on requests and series; tenants may have others.
     pub limits: Limits,
     /// How senders are told apart, beside the credentials of `tenants`.
     pub authentication: Vec<Authenticator>,
@@ -56,6 +57,8 @@ pub struct Listener {
     pub timeouts: Timeouts,
     /// Connections open at once; at least 1.
     pub max_connections: u32,
+    /// Of them from one address; 0 is no limit.
+    pub max_connections_per_ip: u32,
 }
 
 /// A place in a request that names a tenant.
@@ -173,19 +176,4 @@ pub enum OnFull {
     DropOldest,
     /// Senders get 503.
     Refuse,
-}
-
-/// Limits for every tenant. 0 is none for each of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of a request's body as sent.
-    pub request_bytes: u64,
-    /// Bytes of a request's body decompressed.
-    pub decoded_bytes: u64,
-    /// Bytes of all requests being read.
-    pub in_flight_bytes: u64,
-    /// Labels of a series.
-    pub label_names: u32,
-    /// Bytes of a label's value.
-    pub label_value_bytes: u32,
 }

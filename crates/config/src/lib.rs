@@ -8,6 +8,7 @@ mod cidr;
 mod config;
 mod diff;
 mod endpoint;
+mod limits;
 mod node;
 mod problem;
 mod read;
@@ -30,13 +31,14 @@ pub use access::{
 };
 pub use cidr::{InvalidNetwork, IpNet};
 pub use config::{
-    Admin, AdminCredential, AdminPublic, Config, Limits, Listener, Log, OnFull, Protocols, Size, TenantSource, Timeouts,
+    Admin, AdminCredential, AdminPublic, Config, Listener, Log, OnFull, Protocols, Size, TenantSource, Timeouts,
 };
 pub use diff::{Changes, Diff, diff};
 pub use endpoint::{
     Auth, AzureAd, AzureCloud, AzureIdentity, ClientTls, CompressionChoice, Endpoint, Header, HeaderValue, OAuth2,
     OAuth2Grant, ProtocolChoice, Proxy, ProxyChoice, Queue, SigV4, StartFrom, TlsVersion,
 };
+pub use limits::{LimitOverrides, Limits, OverLimit, PathPattern, RateLimit, TenantLimits};
 pub use problem::{Diagnostic, Problems};
 pub use reference::reference;
 pub use relabel::{NameEscaping, RelabelAction, RelabelConfig};

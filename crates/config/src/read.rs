@@ -8,6 +8,7 @@ mod auth;
 mod client;
 mod endpoint;
 mod files;
+mod limits;
 mod listener;
 mod relabel;
 mod server;
@@ -35,7 +36,7 @@ pub(crate) fn config(root: &Node, report: &mut Report) -> Config {
     }
     let admin = server::admin(&table, &listeners, report);
     let log = server::log(&section(&table, "log", &schema::LOG, report), report);
-    let limits = server::limits(&section(&table, "limits", &schema::LIMITS, report), report);
+    let limits = limits::limits(&table, report);
     let dead_letters = section(&table, "dead_letters", &schema::DEAD_LETTERS, report);
     let dead_letters_max_size = dead_letters.size("max_size", report);
 

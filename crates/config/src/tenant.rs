@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use crate::access::Credential;
 use crate::cidr::IpNet;
 use crate::config::OnFull;
+use crate::limits::LimitOverrides;
 use crate::relabel::RelabelConfig;
 
 /// The longest tenant name in bytes (Mimir's rule).
@@ -246,6 +247,8 @@ pub struct TenantConfig {
     pub client_ca_file: Option<PathBuf>,
     /// Peers that may push for the tenant; empty is everyone.
     pub allow: Vec<IpNet>,
+    /// Where the tenant's limits differ from the others'.
+    pub limits: LimitOverrides,
     /// Where the tenant's log differs from the other logs.
     pub log: TenantLog,
     /// Added to series that do not have them. Names are not empty and never start with `__`; values are not empty.

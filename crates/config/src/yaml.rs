@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use crate::access::{
     Authenticator, CertificateFiles, CertificateSource, ClientAuth, Credential, Jwt, JwtKeys, ServerTls,
 };
-use crate::config::{Admin, AdminCredential, Config, Limits, Listener, Log, OnFull, Size, TenantSource};
+use crate::config::{Admin, AdminCredential, Config, Listener, Log, OnFull, Size, TenantSource};
 use crate::endpoint::{
     Auth, AzureAd, AzureCloud, AzureIdentity, ClientTls, CompressionChoice, Endpoint, HeaderValue, OAuth2, OAuth2Grant,
     ProtocolChoice, Proxy, ProxyChoice, SigV4, StartFrom, TlsVersion,
 };
+use crate::limits::{LimitOverrides, Limits, OverLimit, RateLimit};
 use crate::read::action_name;
 use crate::relabel::{ALLOW_UTF_8, NameEscaping, RelabelConfig};
 use crate::secret::{HIDDEN, Secret, SecretSource, TextSource, name_suggests_secret};
@@ -169,7 +170,8 @@ fn listener(out: &mut Yaml<'_, '_>, listener: &Listener) -> fmt::Result {
         out.plain("body", ShowDuration(listener.timeouts.body))?;
         out.plain("idle", ShowDuration(listener.timeouts.idle))
     })?;
-    out.plain("max_connections", listener.max_connections)
+    out.plain("max_connections", listener.max_connections)?;
+    out.plain("max_connections_per_ip", listener.max_connections_per_ip)
 }
 
 fn admin(out: &mut Yaml<'_, '_>, admin: &Admin) -> fmt::Result {
@@ -278,8 +280,51 @@ fn limits(out: &mut Yaml<'_, '_>, limits: &Limits) -> fmt::Result {
     out.plain("request_bytes", ShowSize(limits.request_bytes))?;
     out.plain("decoded_bytes", ShowSize(limits.decoded_bytes))?;
     out.plain("in_flight_bytes", ShowSize(limits.in_flight_bytes))?;
-    out.plain("label_names", limits.label_names)?;
-    out.plain("label_value_bytes", ShowSize(limits.label_value_bytes.into()))
+    let tenant = &limits.tenant;
+    out.plain("samples_per_second", tenant.samples_per_second)?;
+    out.plain("bytes_per_second", ShowSize(tenant.bytes_per_second))?;
+    out.plain("requests_per_second", tenant.requests_per_second)?;
+    out.plain("over_limit", over_limit(tenant.over_limit))?;
+    out.plain("active_series", tenant.active_series)?;
+    out.plain("connections", tenant.connections)?;
+    out.plain("label_names", tenant.label_names)?;
+    out.plain("label_value_bytes", ShowSize(tenant.label_value_bytes.into()))?;
+    out.list("rate_limits", &tenant.rate_limits, rate_limit)
+}
+
+fn over_limit(over_limit: OverLimit) -> &'static str {
+    match over_limit {
+        OverLimit::Delay => "delay",
+        OverLimit::Reject => "reject",
+    }
+}
+
+fn rate_limit(out: &mut Yaml<'_, '_>, rule: &RateLimit) -> fmt::Result {
+    out.text("endpoint", &rule.endpoint)?;
+    out.plain("limit", rule.limit)?;
+    out.plain("window", ShowDuration(rule.window))
+}
+
+fn limit_overrides(out: &mut Yaml<'_, '_>, limits: &LimitOverrides) -> fmt::Result {
+    let written = [
+        ("samples_per_second", limits.samples_per_second.map(|count| count.to_string())),
+        ("bytes_per_second", limits.bytes_per_second.map(|bytes| ShowSize(bytes).to_string())),
+        ("requests_per_second", limits.requests_per_second.map(|count| count.to_string())),
+        ("over_limit", limits.over_limit.map(|answer| over_limit(answer).to_owned())),
+        ("active_series", limits.active_series.map(|count| count.to_string())),
+        ("connections", limits.connections.map(|count| count.to_string())),
+        ("label_names", limits.label_names.map(|count| count.to_string())),
+        ("label_value_bytes", limits.label_value_bytes.map(|bytes| ShowSize(bytes.into()).to_string())),
+    ];
+    for (key, value) in written {
+        value.map_or(Ok(()), |value| out.plain(key, value))?;
+    }
+    match limits.rate_limits.as_deref() {
+        None => Ok(()),
+        // The tenant has none of those that hold for all.
+        Some([]) => out.plain("rate_limits", "[]"),
+        Some(rules) => out.list("rate_limits", rules, rate_limit),
+    }
 }
 
 fn tenant(out: &mut Yaml<'_, '_>, name: &TenantName, tenant: &TenantConfig) -> fmt::Result {
@@ -291,6 +336,9 @@ fn tenant(out: &mut Yaml<'_, '_>, name: &TenantName, tenant: &TenantConfig) -> f
     })?;
     out.file("client_ca_file", tenant.client_ca_file.as_ref())?;
     out.texts("allow", &tenant.allow)?;
+    if tenant.limits != LimitOverrides::default() {
+        out.mapping("limits", |out| limit_overrides(out, &tenant.limits))?;
+    }
     if tenant.log != TenantLog::default() {
         out.mapping("log", |out| {
             if let Some(max_size) = tenant.log.max_size {

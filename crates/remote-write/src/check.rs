@@ -46,6 +46,21 @@ pub struct Rules {
     pub keep_vm_account_labels: bool,
 }
 
+/// New series that a tenant has no room for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Excess<'e> {
+    /// The [`series_hash`] of each, sorted.
+    pub hashes: &'e [u32],
+    /// How many series the tenant may have, for the sender to read.
+    pub limit: u64,
+}
+
+impl Excess<'_> {
+    fn has(&self, hash: u32) -> bool {
+        !self.hashes.is_empty() && self.hashes.binary_search(&hash).is_ok()
+    }
+}
+
 /// What was mended, in numbers; none of it loses a data point.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -139,9 +154,24 @@ impl Checker {
     /// # Errors
     /// When the bytes are not a request of this protocol.
     pub fn check(&mut self, protocol: Protocol, decoded: &[u8], rules: &Rules) -> Result<Checked<'_>, Malformed> {
+        self.check_without(protocol, decoded, rules, Excess::default())
+    }
+
+    /// As [`check`](Self::check), and refuses the series in `excess`. Which these are is found from the footprint of a first check.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn check_without(
+        &mut self,
+        protocol: Protocol,
+        decoded: &[u8],
+        rules: &Rules,
+        excess: Excess<'_>,
+    ) -> Result<Checked<'_>, Malformed> {
         self.forget();
         let pass = Pass {
             rules,
+            excess,
             protocol,
             table: Table::default(),
             shift: 0,
@@ -203,6 +233,7 @@ const MAX_SERIES: u32 = 1 << 20;
 /// The state of one pass over one request.
 struct Pass<'a, 'c> {
     rules: &'c Rules,
+    excess: Excess<'c>,
     protocol: Protocol,
     /// v2: the symbols.
     table: Table<'a, 'c>,
@@ -328,7 +359,7 @@ impl<'a, 'c> Pass<'a, 'c> {
         }
         self.received_series += 1;
         match plain {
-            Some((hash, data)) if !data.counts.is_zero() => {
+            Some((hash, data)) if !data.counts.is_zero() && !self.excess.has(hash) => {
                 self.received += data.counts;
                 self.accept(hash, data);
                 Ok(())

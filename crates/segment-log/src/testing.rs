@@ -418,11 +418,9 @@ impl StorageFile for SimulatedFile {
             bytes.truncate(most.max(1));
         }
         let offset = offset as usize;
-        let used = disk.used();
-        let len = disk.inodes[self.inode].data.len();
         if let Some(capacity) = disk.capacity {
-            let growth = (offset + bytes.len()).saturating_sub(len) as u64;
-            if used + growth > capacity {
+            let growth = (offset + bytes.len()).saturating_sub(disk.inodes[self.inode].data.len()) as u64;
+            if disk.used() + growth > capacity {
                 return Err(io::ErrorKind::StorageFull.into());
             }
         }

@@ -197,7 +197,7 @@ impl Gateway {
         let gate = Gate::new(
             Arc::clone(&engine.tenants),
             Arc::clone(&authentication),
-            config.limits,
+            config.limits.clone(),
             Arc::clone(&push_stats),
             Arc::clone(&closing),
         );
@@ -360,7 +360,7 @@ impl App {
         if diff.limits {
             let stats = Arc::clone(&self.push_stats);
             let (tenants, authentication) = (Arc::clone(&self.engine.tenants), Arc::clone(&self.authentication));
-            let gate = Gate::new(tenants, authentication, new.limits, stats, Arc::clone(&self.closing));
+            let gate = Gate::new(tenants, authentication, new.limits.clone(), stats, Arc::clone(&self.closing));
             self.gate.store(Arc::new(gate));
         }
         self.engine.deliveries.configure(&new.endpoints, &new.tenants).await;

@@ -1,6 +1,7 @@
-//! Wall-clock time: the only place the gateway asks what time it is.
+//! The only place the gateway asks what time it is.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::LazyLock;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since the Unix epoch; negative before it.
 pub(crate) fn now_ms() -> i64 {
@@ -17,4 +18,14 @@ pub(crate) fn now() -> SystemTime {
         return now;
     }
     SystemTime::now()
+}
+
+/// Nanoseconds since this was asked first: a clock that nobody sets.
+pub(crate) fn monotonic_ns() -> u64 {
+    static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+    #[cfg(test)]
+    if let Some(uptime) = crate::simulation::uptime() {
+        return u64::try_from(uptime.as_nanos()).unwrap_or(u64::MAX);
+    }
+    u64::try_from(FIRST.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }

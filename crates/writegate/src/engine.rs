@@ -55,8 +55,7 @@ impl Engine {
         let store = Arc::new(store);
         let max_bytes = config.dead_letters_max_size;
         let dead_letters = offload(move || DeadLetters::open(letters, &path, max_bytes)).await??;
-        let tenants = Arc::new(Tenants::new(Arc::clone(&store)));
-        tenants.set_settings(config.tenants.clone());
+        let tenants = Arc::new(Tenants::new(Arc::clone(&store), config));
         let deliveries = Arc::new(Deliveries::new(Arc::clone(&tenants), Arc::new(dead_letters), patience));
         Ok(Self { store, tenants, deliveries })
     }
@@ -81,7 +80,7 @@ impl Engine {
     /// Takes over the limits of a new configuration.
     pub(crate) fn set_limits(&self, log: RetentionLimits, config: &Config) {
         self.store.set_limits(log);
-        self.tenants.set_settings(config.tenants.clone());
+        self.tenants.set_settings(config);
         self.deliveries.dead_letters().set_max_bytes(config.dead_letters_max_size);
     }
 

@@ -7,7 +7,7 @@ use remote_write::model::{Label, Request, Sample, Series};
 use remote_write::relabel::{Definition, Outcome, Pipeline, Step};
 use remote_write::{Protocol, series_text};
 use serde::{Deserialize, Serialize};
-use writegate_config::{Config, Endpoint, Limits, TenantName, Tenants};
+use writegate_config::{Config, Endpoint, TenantLimits, TenantName, Tenants};
 
 use crate::delivery::{self, Origin};
 
@@ -74,7 +74,7 @@ pub(crate) fn series(text: &str) -> Result<Vec<(String, String)>, String> {
 /// Explains what endpoints get of a series with these labels.
 pub(crate) fn explain(config: &Config, tenant: &TenantName, labels: &[(String, String)]) -> Explanation {
     let admitted = config.tenants.admits(tenant);
-    let refused = refusal(&config.limits, labels);
+    let refused = refusal(&config.limits_of(tenant), labels);
     let endpoints = if admitted && refused.is_none() { config.endpoints.as_slice() } else { &[] };
     Explanation {
         tenant: tenant.to_string(),
@@ -86,12 +86,12 @@ pub(crate) fn explain(config: &Config, tenant: &TenantName, labels: &[(String, S
 }
 
 /// Why a push would be told that this series is refused: the check of pushes says so.
-fn refusal(limits: &Limits, labels: &[(String, String)]) -> Option<String> {
+fn refusal(limits: &TenantLimits, labels: &[(String, String)]) -> Option<String> {
     let labels = labels.iter().map(|(name, value)| Label { name: name.as_bytes(), value: value.as_bytes() });
     let series = Series { labels: labels.collect(), samples: vec![Sample::default()], ..Series::default() };
     let mut push = Vec::new();
     encode_v1(&Request { series: vec![series], metadata: Vec::new() }, &mut push);
-    let Limits { label_names, label_value_bytes, .. } = *limits;
+    let TenantLimits { label_names, label_value_bytes, .. } = *limits;
     let rules = Rules { label_names, label_value_bytes, ..Rules::default() };
     match Checker::new().check(Protocol::V1, &push, &rules) {
         Ok(checked) => checked.rejected.first().map(|offender| offender.cause.clone()),

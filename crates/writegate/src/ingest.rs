@@ -8,6 +8,8 @@ mod refusal;
 mod route;
 mod tenancy;
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
@@ -28,7 +30,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use writegate_config::{Limits, Listener};
 
-use self::body::InFlight;
 use self::connection::{Serving, Watched};
 pub(crate) use self::push::Gate;
 #[cfg(test)]
@@ -44,26 +45,31 @@ use crate::tls::{self, Authorities, TlsError};
 #[derive(Debug)]
 pub(crate) struct PushStats {
     /// By status code: those this gateway answers.
-    answers: [(u16, AtomicU64); 10],
+    answers: [(u16, AtomicU64); 11],
     refused: [AtomicU64; Reason::ALL.len()],
     /// From the first byte of the header to the answer, of accepted pushes.
     pub(crate) seconds: Histogram,
     pub(crate) connections: AtomicUsize,
     /// Connections that could not be accepted: no file descriptor was left, most likely.
     pub(crate) accept_failures: AtomicU64,
+    /// Connections that were closed at once: from outside `allow`, and beyond `max_connections_per_ip`.
+    pub(crate) not_allowed: AtomicU64,
+    pub(crate) too_many_of_one: AtomicU64,
     /// TLS handshakes that did not come to their end.
     pub(crate) handshake_failures: AtomicU64,
 }
 
 impl Default for PushStats {
     fn default() -> Self {
-        let answers = [200, 204, 400, 401, 403, 404, 405, 409, 415, 503].map(|code| (code, AtomicU64::new(0)));
+        let answers = [200, 204, 400, 401, 403, 404, 405, 409, 415, 429, 503].map(|code| (code, AtomicU64::new(0)));
         Self {
             answers,
             refused: Default::default(),
             seconds: Histogram::new(DISK_SECONDS),
             connections: AtomicUsize::new(0),
             accept_failures: AtomicU64::new(0),
+            not_allowed: AtomicU64::new(0),
+            too_many_of_one: AtomicU64::new(0),
             handshake_failures: AtomicU64::new(0),
         }
     }
@@ -104,8 +110,7 @@ impl Gate {
         closing: Arc<AtomicBool>,
     ) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let in_flight = InFlight::new(limits.in_flight_bytes);
-        Self { tenants, authentication, limits, in_flight, decoders: Semaphore::new(cores), closing, stats }
+        Self { tenants, authentication, limits, decoders: Semaphore::new(cores), closing, stats }
     }
 }
 
@@ -143,6 +148,7 @@ pub(crate) struct Ingest {
     gate: Arc<ArcSwap<Gate>>,
     stats: Arc<PushStats>,
     open: AtomicUsize,
+    open_by_ip: Mutex<HashMap<IpAddr, u32>>,
     closed_one: Notify,
     complaints: Mutex<Throttle>,
 }
@@ -154,6 +160,7 @@ impl Ingest {
             gate,
             stats,
             open: AtomicUsize::new(0),
+            open_by_ip: Mutex::default(),
             closed_one: Notify::new(),
             complaints: Mutex::default(),
         }
@@ -169,9 +176,9 @@ impl Ingest {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let guard = Open::new(&self);
+                    let guard = Open::new(&self, peer);
                     let closing = closing.clone();
-                    connections.spawn(async move { guard.0.greet(stream, peer, closing).await });
+                    connections.spawn(async move { guard.ingest.greet(stream, peer, closing).await });
                 }
                 Err(error) => {
                     self.stats.accept_failures.fetch_add(1, Ordering::Relaxed);
@@ -197,13 +204,23 @@ impl Ingest {
                 continue;
             }
             let (stream, peer) = socket.accept().await?;
-            let allow = &self.settings.load().listener.allow;
-            if allow.is_empty() || allow.iter().any(|net| net.contains(peer.ip())) {
+            let settings = self.settings.load();
+            let Listener { allow, max_connections_per_ip: most, .. } = &settings.listener;
+            if !(allow.is_empty() || allow.iter().any(|net| net.contains(peer.ip()))) {
+                self.stats.not_allowed.fetch_add(1, Ordering::Relaxed);
+                tracing::debug!(%peer, "a connection from outside `allow` was closed");
+            } else if *most > 0 && self.open_from(peer.ip()) >= *most {
+                self.stats.too_many_of_one.fetch_add(1, Ordering::Relaxed);
+                tracing::debug!(%peer, "a connection beyond `max_connections_per_ip` was closed");
+            } else {
                 stream.set_nodelay(true)?;
                 return Ok((stream, peer.ip()));
             }
-            tracing::debug!(%peer, "a connection from outside `allow` was closed");
         }
+    }
+
+    fn open_from(&self, ip: IpAddr) -> u32 {
+        self.open_by_ip.lock().unwrap_or_else(PoisonError::into_inner).get(&ip).copied().unwrap_or(0)
     }
 
     /// Serves a connection, after its TLS handshake if there is to be one.
@@ -267,20 +284,33 @@ impl Ingest {
 }
 
 /// Counts a connection as open until dropped.
-struct Open(Arc<Ingest>);
+struct Open {
+    ingest: Arc<Ingest>,
+    ip: IpAddr,
+}
 
 impl Open {
-    fn new(ingest: &Arc<Ingest>) -> Self {
+    fn new(ingest: &Arc<Ingest>, ip: IpAddr) -> Self {
         ingest.open.fetch_add(1, Ordering::Relaxed);
+        *ingest.open_by_ip.lock().unwrap_or_else(PoisonError::into_inner).entry(ip).or_default() += 1;
         ingest.stats.connections.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(ingest))
+        Self { ingest: Arc::clone(ingest), ip }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-        self.0.stats.connections.fetch_sub(1, Ordering::Relaxed);
-        self.0.closed_one.notify_one();
+        let ingest = &self.ingest;
+        ingest.open.fetch_sub(1, Ordering::Relaxed);
+        if let Entry::Occupied(mut count) =
+            ingest.open_by_ip.lock().unwrap_or_else(PoisonError::into_inner).entry(self.ip)
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        ingest.stats.connections.fetch_sub(1, Ordering::Relaxed);
+        ingest.closed_one.notify_one();
     }
 }

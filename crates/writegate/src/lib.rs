@@ -4,6 +4,7 @@
 
 mod admin;
 mod allocator;
+mod allowance;
 mod app;
 mod auth;
 mod basic_auth;

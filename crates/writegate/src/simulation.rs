@@ -12,6 +12,7 @@ mod connector;
 mod history;
 mod life;
 mod plan;
+mod points;
 mod receiver;
 mod sender;
 mod verdict;
@@ -47,6 +48,11 @@ pub(crate) fn is_running() -> bool {
 /// The time of day there.
 pub(crate) fn now() -> Option<SystemTime> {
     WORLD.with_borrow(|world| world.as_ref().map(|world| world.epoch + world.since.elapsed()))
+}
+
+/// How long the present world has been there.
+pub(crate) fn uptime() -> Option<Duration> {
+    WORLD.with_borrow(|world| world.as_ref().map(|world| world.since.elapsed()))
 }
 
 /// Whether somebody listens to a single history.

@@ -6,13 +6,15 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
+use quota::fair::{Budget, Share};
 use remote_write::Counts;
 use schedule::order::LogOrder;
 use segment_log::{AppendError, CursorError, Log, OpenLogError, Position, Start, Store};
 use tokio::sync::watch;
 pub(crate) use writegate_config::TenantName;
-use writegate_config::{TenantPattern, Tenants as Settings};
+use writegate_config::{Config, TenantLimits, TenantPattern, Tenants as Settings};
 
+use crate::allowance::Allowance;
 use crate::chain::Chain;
 use crate::counters::CountsCounter;
 use crate::ingest::Reason;
@@ -24,6 +26,11 @@ use crate::{record, retention};
 pub(crate) struct Tenant {
     pub(crate) name: TenantName,
     pub(crate) log: Arc<Log>,
+    limits: ArcSwap<TenantLimits>,
+    /// What it may still send.
+    pub(crate) allowance: Arc<Allowance>,
+    /// What its requests hold of the memory for all requests.
+    in_flight: Arc<Share>,
     /// It was born in this process.
     pub(crate) is_newborn: bool,
     /// The log's head, sent whenever records became durable.
@@ -45,15 +52,18 @@ pub(crate) struct Tenant {
 }
 
 impl Tenant {
-    fn new(name: TenantName, log: Arc<Log>, is_newborn: bool) -> Self {
+    fn new(account: Account, log: Arc<Log>, is_newborn: bool) -> Self {
         let (sender, head) = watch::channel(log.head());
         log.on_commit(Box::new(move |position| {
             sender.send_replace(position);
         }));
         Self {
             before: record::from_array(log.totals()),
-            name,
+            name: account.name,
             log,
+            limits: ArcSwap::new(account.limits),
+            allowance: account.allowance,
+            in_flight: account.in_flight,
             is_newborn,
             head,
             received: CountsCounter::default(),
@@ -65,6 +75,16 @@ impl Tenant {
             is_stuck: AtomicBool::new(false),
             complaints: Mutex::default(),
         }
+    }
+
+    /// What it may send.
+    pub(crate) fn limits(&self) -> Arc<TenantLimits> {
+        self.limits.load_full()
+    }
+
+    /// Bytes of its requests that are being received.
+    pub(crate) fn receiving_bytes(&self) -> u64 {
+        self.in_flight.held()
     }
 
     /// Counts what requests held, whatever becomes of it.
@@ -123,6 +143,16 @@ impl fmt::Debug for Tenant {
     }
 }
 
+/// Who a push belongs to: a tenant, or one that is born of it if its data is taken.
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    pub(crate) name: TenantName,
+    pub(crate) tenant: Option<Arc<Tenant>>,
+    pub(crate) limits: Arc<TenantLimits>,
+    pub(crate) allowance: Arc<Allowance>,
+    pub(crate) in_flight: Arc<Share>,
+}
+
 /// A tenant could not be born.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BirthError {
@@ -142,18 +172,35 @@ pub(crate) struct Tenants {
     cradle: RwLock<Vec<(String, Vec<TenantPattern>)>>,
     /// What is configured for tenants.
     settings: ArcSwap<Settings>,
+    /// The limits of who has no others.
+    default_limits: ArcSwap<TenantLimits>,
+    /// The memory for all requests that are being received.
+    in_flight: Arc<Budget>,
+    /// Of it, what pushes hold that may bear a tenant: one share for all, however many names they come with.
+    unborn_in_flight: Arc<Share>,
     /// How many there are, sent when one is born.
     count: watch::Sender<usize>,
 }
 
 impl Tenants {
     /// The tenants whose logs the store holds. Logs that are not named like a tenant stay closed.
-    pub(crate) fn new(store: Arc<Store>) -> Self {
+    pub(crate) fn new(store: Arc<Store>, config: &Config) -> Self {
+        let in_flight = Budget::new(config.limits.in_flight_bytes);
+        let account = |name: &TenantName| Account {
+            name: name.clone(),
+            tenant: None,
+            limits: Arc::new(config.limits_of(name)),
+            allowance: Arc::default(),
+            in_flight: in_flight.share(),
+        };
         let by_name: HashMap<_, _> = store
             .logs()
             .into_iter()
             .filter_map(|log| match TenantName::new(log.name()) {
-                Ok(name) => Some((name.clone(), Arc::new(Tenant::new(name, log, false)))),
+                Ok(name) => {
+                    apply(&config.tenants, &name, &log);
+                    Some((name.clone(), Arc::new(Tenant::new(account(&name), log, false))))
+                }
                 Err(error) => {
                     tracing::warn!(log = log.name(), %error, "a log in the data directory belongs to no tenant");
                     None
@@ -166,8 +213,31 @@ impl Tenants {
             by_name: RwLock::new(by_name),
             birth: Mutex::default(),
             cradle: RwLock::default(),
-            settings: ArcSwap::default(),
+            settings: ArcSwap::from_pointee(config.tenants.clone()),
+            default_limits: ArcSwap::from_pointee(config.limits.tenant.clone()),
+            unborn_in_flight: in_flight.share(),
+            in_flight,
             count,
+        }
+    }
+
+    /// Who a push for this name belongs to.
+    pub(crate) fn account(&self, name: TenantName) -> Account {
+        match self.get(&name) {
+            Some(tenant) => Account {
+                name,
+                limits: tenant.limits.load_full(),
+                allowance: Arc::clone(&tenant.allowance),
+                in_flight: Arc::clone(&tenant.in_flight),
+                tenant: Some(tenant),
+            },
+            None => Account {
+                tenant: None,
+                limits: Arc::new(self.settings.load().limits_of(&name, &self.default_limits.load())),
+                allowance: Arc::default(),
+                in_flight: Arc::clone(&self.unborn_in_flight),
+                name,
+            },
         }
     }
 
@@ -176,11 +246,12 @@ impl Tenants {
         self.by_name.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    /// The tenant of this name, born now if need be. Blocks on the disk at birth.
+    /// The tenant of an account, born now if need be, with what the account has left. Blocks on the disk at birth.
     ///
     /// # Errors
     /// When its log or the cursors in it cannot be created.
-    pub(crate) fn get_or_create(&self, name: &TenantName) -> Result<Arc<Tenant>, BirthError> {
+    pub(crate) fn get_or_create(&self, account: Account) -> Result<Arc<Tenant>, BirthError> {
+        let name = &account.name;
         if let Some(tenant) = self.get(name) {
             return Ok(tenant);
         }
@@ -196,9 +267,11 @@ impl Tenants {
                 log.cursor(endpoint, Start::Oldest)?;
             }
         }
-        let tenant = Arc::new(Tenant::new(name.clone(), log, true));
+        let name = name.clone();
+        let account = Account { in_flight: self.in_flight.share(), ..account };
+        let tenant = Arc::new(Tenant::new(account, log, true));
         let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
-        by_name.insert(name.clone(), Arc::clone(&tenant));
+        by_name.insert(name, Arc::clone(&tenant));
         self.count.send_replace(by_name.len());
         Ok(tenant)
     }
@@ -208,12 +281,16 @@ impl Tenants {
         *self.cradle.write().unwrap_or_else(PoisonError::into_inner) = endpoints;
     }
 
-    /// Takes over what is configured for tenants: the limits of their logs follow at once.
-    pub(crate) fn set_settings(&self, settings: Settings) {
-        let settings = Arc::new(settings);
-        self.settings.store(Arc::clone(&settings));
+    /// Takes over what is configured for tenants: the limits of what they send and of their logs follow at once.
+    pub(crate) fn set_settings(&self, config: &Config) {
+        // Who is being born gets the old settings, and then these.
+        let _birth = self.birth.lock().unwrap_or_else(PoisonError::into_inner);
+        self.settings.store(Arc::new(config.tenants.clone()));
+        self.default_limits.store(Arc::new(config.limits.tenant.clone()));
+        self.in_flight.set_bytes(config.limits.in_flight_bytes);
         for tenant in self.list() {
-            apply(&settings, &tenant.name, &tenant.log);
+            tenant.limits.store(Arc::new(config.limits_of(&tenant.name)));
+            apply(&config.tenants, &tenant.name, &tenant.log);
         }
     }
 

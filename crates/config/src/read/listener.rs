@@ -71,6 +71,7 @@ fn listener(table: &Table<'_>, report: &mut Report) -> Listener {
         strict: table.bool("strict", report),
         timeouts: timeouts(table, report),
         max_connections: table.number("max_connections", 1, report),
+        max_connections_per_ip: table.number("max_connections_per_ip", 0, report),
     }
 }
 

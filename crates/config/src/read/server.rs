@@ -1,14 +1,14 @@
-//! Reads `admin`, `log` and `limits`.
+//! Reads `admin` and `log`.
 
 use std::path::PathBuf;
 
-use crate::config::{Admin, AdminCredential, AdminPublic, Limits, Listener, Log, OnFull, Size};
+use crate::config::{Admin, AdminCredential, AdminPublic, Listener, Log, OnFull, Size};
 use crate::read::listener::parse_address;
 use crate::read::{access, auth, section};
 use crate::schema;
 use crate::secret::{SecretSource, TextSource};
 use crate::table::{Report, Table};
-use crate::units::{InvalidUnit, parse_size};
+use crate::units::parse_size;
 
 /// A tenant's log holds at least a few of the smallest segments.
 const MIN_LOG_SIZE: u64 = 1 << 20;
@@ -111,24 +111,4 @@ fn parse_total_size(text: &str) -> Result<Size, String> {
         Ok(_) => Err("all logs together need at least 1MiB".to_owned()),
         Err(error) => Err(error.to_string()),
     }
-}
-
-pub(super) fn limits(table: &Table<'_>, report: &mut Report) -> Limits {
-    let limits = Limits {
-        request_bytes: table.size("request_bytes", report),
-        decoded_bytes: table.size("decoded_bytes", report),
-        in_flight_bytes: table.size("in_flight_bytes", report),
-        label_names: table.number("label_names", 0, report),
-        label_value_bytes: table.value("label_value_bytes", report, parse_small_size),
-    };
-    let bounded = limits.in_flight_bytes != 0;
-    if bounded && (limits.request_bytes == 0 || limits.request_bytes > limits.in_flight_bytes) {
-        let message = "in_flight_bytes is below request_bytes, so that larger requests never get in";
-        table.field().warn(report, message, None);
-    }
-    limits
-}
-
-fn parse_small_size(text: &str) -> Result<u32, InvalidUnit> {
-    u32::try_from(parse_size(text)?).or(Err(InvalidUnit::TooLarge))
 }

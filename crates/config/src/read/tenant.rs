@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::node::Value;
 use crate::read::server::{ON_FULL, parse_log_size};
-use crate::read::{access, client, section, write_relabel_configs};
+use crate::read::{access, client, limits, section, write_relabel_configs};
 use crate::schema;
 use crate::table::{Field, Report, Table};
 use crate::tenant::{OTHERS, TenantConfig, TenantLog, TenantName, Tenants};
@@ -30,6 +30,7 @@ fn tenant(item: Field<'_>, taken: &mut Taken, report: &mut Report) -> Option<(Te
         client_ca_file: table.get("client_ca_file").and_then(|file| file.file(report)),
         allow: allow.iter().filter_map(|network| network.parse(report, str::parse)).collect(),
         id: table.get("id").and_then(|field| field.parse(report, parse_id)),
+        limits: limits::overrides(&table, report),
         log: log(&table, report),
         external_labels: external_labels(&table, report),
         write_relabel_configs: write_relabel_configs(&table, report),

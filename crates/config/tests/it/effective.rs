@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use std::time::Duration;
 
-use writegate_config::{Config, Limits, OnFull, ProtocolChoice, Protocols, Size, TenantName, Tenants, diff, load};
+use writegate_config::{
+    Config, Limits, OnFull, OverLimit, ProtocolChoice, Protocols, Size, TenantLimits, TenantName, Tenants, diff, load,
+};
 
 use crate::{config, parse_text, testdata};
 
@@ -25,8 +27,17 @@ fn without_a_file_the_gateway_listens_on_loopback_for_one_tenant_and_sends_nowhe
             request_bytes: 64 << 20,
             decoded_bytes: 128 << 20,
             in_flight_bytes: 256 << 20,
-            label_names: 128,
-            label_value_bytes: 16 << 10,
+            tenant: TenantLimits {
+                samples_per_second: 0,
+                bytes_per_second: 0,
+                requests_per_second: 0,
+                over_limit: OverLimit::Delay,
+                active_series: 0,
+                connections: 0,
+                label_names: 128,
+                label_value_bytes: 16 << 10,
+                rate_limits: Vec::new(),
+            },
         }
     );
     assert_eq!(without.tenants, Tenants::default());
@@ -61,6 +72,22 @@ fn secrets_are_neither_printed_nor_debugged() {
         assert!(!text.contains("s3cret"), "{text}");
     }
     assert_eq!(config.endpoints[0].url.path_and_query(), "/a?access_token=s3cret");
+}
+
+#[test]
+fn a_tenants_limits_hold_key_by_key_before_those_of_the_star_and_of_all() {
+    let config = config(
+        "limits: {samples_per_second: 9, label_names: 9, rate_limits: [{endpoint: a, limit: 9, window: 1s}]}\n\
+         listeners: [{address: ':1', tenant: a}]\n\
+         tenants: [{name: a, limits: {samples_per_second: 0, over_limit: reject, rate_limits: []}}, {name: b}, \
+         {name: '*', limits: {label_names: 3}}]",
+    );
+    let of = |name| config.limits_of(&TenantName::new(name).unwrap());
+    let all = || config.limits.tenant.clone();
+    let own = TenantLimits { samples_per_second: 0, over_limit: OverLimit::Reject, rate_limits: Vec::new(), ..all() };
+    assert_eq!(of("a"), own);
+    assert_eq!(of("b"), all(), "the star is not for those who have an entry");
+    assert_eq!(of("c"), TenantLimits { label_names: 3, ..all() });
 }
 
 #[test]
@@ -100,6 +127,12 @@ fn a_diff_names_the_tenants_whose_settings_differ() {
             "",
             "*",
             "a b c",
+        ),
+        (
+            "[{name: '*'}, {name: c, log: {on_full: refuse}}, {name: b, limits: {active_series: 0}}, {name: a, id: '1'}]",
+            "",
+            "",
+            "b",
         ),
         ("[{name: a, id: '1'}, {name: '*', log: {max_size: 1MiB}}, {name: e}]", "e", "b c", "*"),
         ("[{name: a, id: '1', write_relabel_configs: [{action: keep}]}]", "", "* b c", "a"),

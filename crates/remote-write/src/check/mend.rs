@@ -70,7 +70,10 @@ impl<'a> Pass<'a, '_> {
         } else {
             self.write_series(head, Part::All, &mut kept)?;
         }
-        if let Some(cause) = cause.or_else(|| kept.invalid.map(Cause::Histogram)) {
+        let hash = labels::low(labels::hash(self.scratch.known.canonical.as_slice()));
+        let is_excess = !head.counts.is_zero() && self.excess.has(hash);
+        let too_many = || is_excess.then_some(Cause::TooManySeries { limit: self.excess.limit });
+        if let Some(cause) = cause.or_else(|| kept.invalid.map(Cause::Histogram)).or_else(too_many) {
             self.output.bytes().truncate(start);
             self.rejected.series(cause, head.counts, &self.labels.entries);
             return Ok(());
@@ -83,7 +86,7 @@ impl<'a> Pass<'a, '_> {
             self.changes.empty_series += u32::from(kept.exemplar_defect.is_none());
             return Ok(());
         }
-        self.accept(labels::low(labels::hash(self.scratch.known.canonical.as_slice())), kept.tally);
+        self.accept(hash, kept.tally);
         self.changes.sorted += u32::from(self.labels.sorted);
         self.changes.empty_labels += self.labels.empty;
         self.changes.account_labels += self.labels.account;

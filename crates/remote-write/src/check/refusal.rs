@@ -17,6 +17,13 @@ pub enum RejectReason {
     Invalid,
     /// Against a limit of the tenant.
     LabelLimit,
+    /// New, while the tenant has as many series as it may have.
+    ActiveSeries,
+}
+
+impl RejectReason {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Invalid, Self::LabelLimit, Self::ActiveSeries];
 }
 
 /// A series, and what is wrong with it.
@@ -46,6 +53,8 @@ pub struct Rejected {
     pub invalid: Refused,
     /// [`RejectReason::LabelLimit`].
     pub label_limit: Refused,
+    /// [`RejectReason::ActiveSeries`].
+    pub active_series: Refused,
     /// The reason of the first refusal.
     pub first_reason: Option<RejectReason>,
     /// Exemplars that were refused without their series.
@@ -63,7 +72,13 @@ impl Rejected {
         match reason {
             RejectReason::Invalid => &self.invalid,
             RejectReason::LabelLimit => &self.label_limit,
+            RejectReason::ActiveSeries => &self.active_series,
         }
+    }
+
+    /// All data points that were refused.
+    pub fn counts(&self) -> Counts {
+        RejectReason::ALL.iter().fold(Counts::default(), |sum, reason| sum + self.of(*reason).counts)
     }
 
     /// The first refusal.
@@ -73,7 +88,7 @@ impl Rejected {
 
     /// The text of an answer, under 1 KiB: how much of `received_series` was refused, and the first case.
     pub fn describe(&self, received_series: u32) -> String {
-        let series = self.invalid.series + self.label_limit.series;
+        let series: u32 = RejectReason::ALL.iter().map(|reason| self.of(*reason).series).sum();
         let mut text = match (series, self.lone_exemplars) {
             (0, 0) => return String::new(),
             (0, exemplars) => format!("{exemplars} exemplars refused"),
@@ -105,6 +120,7 @@ impl Rejected {
         let refused = match reason {
             RejectReason::Invalid => &mut self.invalid,
             RejectReason::LabelLimit => &mut self.label_limit,
+            RejectReason::ActiveSeries => &mut self.active_series,
         };
         refused.counts += counts;
         refused.example.get_or_insert_with(|| Offender { series: describe(labels), cause: format!("{of}{cause}") });
@@ -130,6 +146,9 @@ pub(super) enum Cause<'a> {
         limit: usize,
     },
     Histogram(InvalidHistogram),
+    TooManySeries {
+        limit: u64,
+    },
     /// Strict only.
     NoSample,
     /// Strict only.
@@ -140,6 +159,7 @@ impl Cause<'_> {
     const fn reason(self) -> RejectReason {
         match self {
             Self::TooManyLabels { .. } | Self::LongValue { .. } => RejectReason::LabelLimit,
+            Self::TooManySeries { .. } => RejectReason::ActiveSeries,
             Self::NoName
             | Self::EmptyLabelName
             | Self::DuplicateLabel(_)
@@ -165,6 +185,7 @@ impl Display for Cause<'_> {
                 write!(f, "value of label {} has {seen} bytes, limit {limit}", quoted(name))
             }
             Self::Histogram(invalid) => write!(f, "histogram: {invalid}"),
+            Self::TooManySeries { limit } => write!(f, "a new series, and the tenant has its {limit} active series"),
             Self::NoSample => f.write_str("neither sample nor histogram"),
             Self::SamplesAndHistograms => f.write_str("both samples and histograms"),
         }

@@ -8,7 +8,7 @@ use crate::oracle::{Oracle, shown};
 use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
 use proptest::test_runner::TestCaseError;
 use remote_write::Protocol;
-use remote_write::check::{Checker, Rules};
+use remote_write::check::{Checker, Excess, Rules};
 use remote_write::read::{for_each_series, read};
 
 thread_local! {
@@ -38,7 +38,7 @@ fn agree_with(checker: &mut Checker, protocol: Protocol, bytes: &[u8], rules: &R
     prop_assert_eq!((rejected.invalid.series, rejected.invalid.counts), expected.invalid);
     prop_assert_eq!((rejected.label_limit.series, rejected.label_limit.counts), expected.label_limit);
     prop_assert_eq!(checked.accepted, expected.accepted);
-    prop_assert_eq!(checked.accepted + rejected.invalid.counts + rejected.label_limit.counts, checked.received);
+    prop_assert_eq!(checked.accepted + rejected.counts(), checked.received);
     prop_assert_eq!(checked.footprint, expected.footprint);
     prop_assert_eq!(checked.timestamps, expected.timestamps);
     prop_assert_eq!(checked.metadata as usize, expected.kept.metadata.len());
@@ -49,6 +49,43 @@ fn agree_with(checker: &mut Checker, protocol: Protocol, bytes: &[u8], rules: &R
     let again = checker.check(protocol, &stored, rules)?;
     prop_assert_eq!(again.mended, None, "what was mended once is right");
     prop_assert_eq!(again.accepted, accepted);
+    Ok(())
+}
+
+/// Without the series in excess everything is as before, and what is stored has none of them.
+fn excess_is_refused(protocol: Protocol, bytes: &[u8], rules: &Rules, every: usize) -> Result<(), TestCaseError> {
+    let mut checker = Checker::new();
+    let Ok(whole) = checker.check(protocol, bytes, rules) else { return Ok(()) };
+    let (received, accepted, rejected) = (whole.received, whole.accepted, whole.rejected.clone());
+    let (hashes, kept): (Vec<_>, Vec<_>) = whole.footprint.iter().enumerate().partition(|(at, _)| at % every == 0);
+    let [hashes, kept]: [Vec<u32>; 2] = [hashes, kept].map(|part| part.into_iter().map(|(_, hash)| *hash).collect());
+    let excess = Excess { hashes: &hashes, limit: 7 };
+    let without = checker.check_without(protocol, bytes, rules, excess)?;
+    prop_assert_eq!(without.received, received);
+    prop_assert_eq!(without.accepted + without.rejected.counts(), received);
+    prop_assert_eq!(&without.rejected.label_limit, &rejected.label_limit);
+    prop_assert_eq!(without.rejected.invalid.series, rejected.invalid.series);
+    // Families are not series.
+    prop_assert!(kept.iter().all(|hash| without.footprint.binary_search(hash).is_ok()));
+    let limited = &without.rejected.active_series;
+    // An exemplar that would be refused alone is refused with its series.
+    let kept_or_limited = without.accepted + limited.counts;
+    prop_assert_eq!(kept_or_limited.samples, accepted.samples);
+    prop_assert_eq!(kept_or_limited.histograms, accepted.histograms);
+    prop_assert!(kept_or_limited.exemplars >= accepted.exemplars);
+    if limited.series > 0 {
+        let text = without.rejected.describe(without.received_series);
+        prop_assert!(
+            !rejected.is_empty() || text.ends_with("a new series, and the tenant has its 7 active series"),
+            "{}",
+            text
+        );
+    }
+    let stored = without.mended.unwrap_or(bytes).to_vec();
+    let kept = without.accepted;
+    let again = checker.check_without(protocol, &stored, rules, excess)?;
+    prop_assert_eq!(again.accepted, kept);
+    prop_assert!(again.rejected.is_empty(), "{:?}", again.rejected);
     Ok(())
 }
 
@@ -72,6 +109,11 @@ proptest! {
     #[test]
     fn a_generated_request_is_judged_as_naively(request in request(), rules in rules()) {
         agree(request.protocol(), &request.encode(), &rules)?;
+    }
+
+    #[test]
+    fn series_in_excess_are_refused_and_nothing_else(request in request(), rules in rules(), every in 1..4_usize) {
+        excess_is_refused(request.protocol(), &request.encode(), &rules, every)?;
     }
 
     #[test]

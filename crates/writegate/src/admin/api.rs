@@ -39,6 +39,7 @@ pub(crate) struct TenantStatus {
     pub(crate) received_samples: u64,
     pub(crate) accepted_samples: u64,
     pub(crate) refused_samples: u64,
+    pub(crate) active_series: u64,
     pub(crate) log_bytes: u64,
     pub(crate) head: u64,
     pub(crate) oldest: u64,

@@ -87,6 +87,12 @@ fn ingest(page: &mut Page, app: &App) {
     let help = "Connections that could not be accepted: no file descriptor was left, most likely.";
     page.family("writegate_accept_failures_total", Kind::Counter, help);
     page.sample(&[], app.push_stats.accept_failures.load(Ordering::Relaxed));
+    let help = "Connections closed at once: from outside of `allow`, or too many from one address.";
+    page.family("writegate_closed_connections_total", Kind::Counter, help);
+    let closed = [("not_allowed", &app.push_stats.not_allowed), ("too_many", &app.push_stats.too_many_of_one)];
+    for (reason, count) in closed {
+        page.sample(&[("reason", reason)], count.load(Ordering::Relaxed));
+    }
     let help = "TLS handshakes of listeners that did not come to their end";
     page.family("writegate_tls_handshake_failures_total", Kind::Counter, help);
     page.sample(&[], app.push_stats.handshake_failures.load(Ordering::Relaxed));
@@ -111,6 +117,36 @@ fn ingest(page: &mut Page, app: &App) {
             }
         }
     });
+    let help =
+        "Series of a tenant that were seen in the last 10 to 20 minutes; without a limit on them with an error of 2 %.";
+    page.family("writegate_active_series", Kind::Gauge, help);
+    for tenant in &tenants {
+        page.sample(&[("tenant", tenant.name.as_str())], tenant.allowance.active_series());
+    }
+    page.family("writegate_tenant_connections", Kind::Gauge, "Open connections whose last request was a tenant's.");
+    for tenant in &tenants {
+        page.sample(&[("tenant", tenant.name.as_str())], tenant.allowance.connections());
+    }
+    let help = "Bytes of a tenant's requests that are being received, or wait for the disk.";
+    page.family("writegate_receiving_bytes", Kind::Gauge, help);
+    for tenant in &tenants {
+        page.sample(&[("tenant", tenant.name.as_str())], tenant.receiving_bytes());
+    }
+    page.family("writegate_tenant_limit", Kind::Gauge, "What a tenant may send, where it is limited.");
+    for tenant in &tenants {
+        let limits = tenant.limits();
+        for (limit, value) in [
+            ("samples_per_second", limits.samples_per_second),
+            ("bytes_per_second", limits.bytes_per_second),
+            ("requests_per_second", limits.requests_per_second),
+            ("active_series", limits.active_series.into()),
+            ("connections", limits.connections.into()),
+        ] {
+            if value > 0 {
+                page.sample(&[("tenant", tenant.name.as_str()), ("limit", limit)], value);
+            }
+        }
+    }
     let accepted = tenants.iter().fold(Counts::default(), |sum, tenant| sum + tenant.accepted_counts());
     families(
         page,

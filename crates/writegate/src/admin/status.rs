@@ -51,6 +51,7 @@ fn of_tenant(tenant: &Tenant, rates: &Rates) -> TenantStatus {
         received_samples: received,
         accepted_samples: tenant.accepted_counts().samples,
         refused_samples: Reason::ALL.iter().map(|reason| tenant.refused(*reason).get().samples).sum(),
+        active_series: tenant.allowance.active_series(),
         log_bytes: tenant.log.bytes(),
         head: tenant.log.head(),
         oldest: tenant.log.oldest(),

@@ -9,6 +9,8 @@ use rustls::pki_types::CertificateDer;
 use tokio::time::Instant;
 
 use super::{Authentication, Denied, TenantName};
+use crate::allowance::{Connected, Exceeded};
+use crate::tenant::Account;
 use crate::tls::Authorities;
 
 /// A certificate is judged anew after so long: it may expire while its connection is open.
@@ -21,6 +23,8 @@ pub(crate) struct Peer {
     /// Its own certificate first; empty if it showed none.
     chain: Vec<CertificateDer<'static>>,
     judged: Mutex<Option<Judged>>,
+    /// The tenant whose connection it is: that of its last request.
+    connected: Mutex<Option<Connected>>,
 }
 
 /// What was found out about a certificate.
@@ -34,7 +38,20 @@ struct Judged {
 
 impl Peer {
     pub(crate) const fn new(ip: IpAddr, chain: Vec<CertificateDer<'static>>) -> Self {
-        Self { ip, chain, judged: Mutex::new(None) }
+        Self { ip, chain, judged: Mutex::new(None), connected: Mutex::new(None) }
+    }
+
+    /// Counts the connection as the tenant's, of whom the request is that comes on it. (Before its first data there is no tenant.)
+    ///
+    /// # Errors
+    /// When the tenant has as many as it may have.
+    pub(crate) fn connect(&self, account: &Account) -> Result<(), Exceeded> {
+        let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        if account.tenant.is_some() && connected.as_ref().is_none_or(|other| !other.is_with(&account.allowance)) {
+            *connected = None;
+            *connected = Some(account.allowance.connect(&account.limits)?);
+        }
+        Ok(())
     }
 
     /// The tenant for which the certificate speaks; `None` if there is none, or certificates name no tenants here.

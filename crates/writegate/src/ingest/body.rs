@@ -6,46 +6,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use quota::fair::{Reservation, Share};
 use tokio::time::{Instant, timeout_at};
 
-/// The bytes of all requests being received (`limits.in_flight_bytes`).
-#[derive(Clone, Debug)]
-pub(super) struct InFlight {
-    /// In KiB: tokio's permits are counted in `u32`.
-    kib: Option<Arc<Semaphore>>,
-}
-
-impl InFlight {
-    /// `bytes` = 0 means no limit.
-    pub(super) fn new(bytes: u64) -> Self {
-        let kib = usize::try_from(bytes.div_ceil(1024)).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        Self { kib: (bytes > 0).then(|| Arc::new(Semaphore::new(kib))) }
-    }
-
-    pub(super) fn reserve(&self, bytes: u64) -> Option<Reservation> {
-        let Some(semaphore) = &self.kib else {
-            return Some(Reservation(None));
-        };
-        let kib = u32::try_from(bytes.div_ceil(1024)).ok()?;
-        let permit = Arc::clone(semaphore).try_acquire_many_owned(kib).ok()?;
-        Some(Reservation(Some(permit)))
-    }
-}
-
-/// A share of [`InFlight`], given back when dropped.
-#[derive(Debug)]
-pub(super) struct Reservation(Option<OwnedSemaphorePermit>);
-
-impl Reservation {
-    fn merge(&mut self, other: Self) {
-        match (&mut self.0, other.0) {
-            (Some(mine), Some(theirs)) => mine.merge(theirs),
-            (mine @ None, theirs) => *mine = theirs,
-            (Some(_), None) => {}
-        }
-    }
-}
+use crate::clock;
 
 /// Why a body was not read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +17,7 @@ pub(super) enum BodyError {
     /// Larger than the limit; `seen` is the declared size if there is one.
     #[error("the body is too large")]
     TooLarge { seen: Option<u64> },
-    /// All requests together hold as much as they may.
+    /// The requests of the tenant, or all together, hold as much as they may.
     #[error("too many bytes in flight")]
     Busy,
     /// The sender was too slow: the connection is to be cut, since a 408 makes Prometheus drop the data.
@@ -75,7 +39,7 @@ pub(super) struct BodyLimits {
     pub(super) expects_continue: bool,
 }
 
-/// Reads the whole body. The reservation lasts until the caller drops it.
+/// Reads the whole body. The reservation lasts until the caller drops it; an empty body has none.
 ///
 /// # Errors
 /// See [`BodyError`]. On `TooLarge` and `Busy` what the sender still sends is read and thrown away (within the time,
@@ -83,8 +47,8 @@ pub(super) struct BodyLimits {
 pub(super) async fn collect(
     mut body: Incoming,
     limits: BodyLimits,
-    in_flight: &InFlight,
-) -> Result<(Bytes, Reservation), BodyError> {
+    in_flight: &Arc<Share>,
+) -> Result<(Bytes, Option<Reservation>), BodyError> {
     let deadline = Instant::now() + limits.time;
     if let Some(bytes) = body.size_hint().exact().filter(|&bytes| limits.are_under(bytes))
         && limits.expects_continue
@@ -97,13 +61,32 @@ pub(super) async fn collect(
         Err(_elapsed) => return Err(BodyError::Slow),
     };
     if matches!(result, Err(BodyError::TooLarge { .. } | BodyError::Busy)) {
-        let worth_reading = limits.bytes.saturating_mul(4);
-        // Whether the rest came or not changes nothing: the answer is the same.
-        if timeout_at(deadline, discard(&mut body, worth_reading)).await.is_err() {
-            tracing::debug!("a refused body did not end in time");
-        }
+        discard(body, limits, deadline).await;
     }
     result
+}
+
+/// Reads what the sender of a request that was refused still sends, as far as [`collect`] would, and throws it away.
+pub(super) async fn ignore(body: Incoming, limits: BodyLimits) {
+    if !limits.expects_continue {
+        discard(body, limits, Instant::now() + limits.time).await;
+    }
+}
+
+async fn discard(mut body: Incoming, limits: BodyLimits, deadline: Instant) {
+    let (mut seen, worth_reading) = (0, limits.bytes.saturating_mul(4));
+    let read = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            seen += frame.data_ref().map_or(0, |data| data.len() as u64);
+            if worth_reading > 0 && seen > worth_reading {
+                return;
+            }
+        }
+    };
+    // Whether the rest came or not changes nothing: the answer is the same.
+    if timeout_at(deadline, read).await.is_err() {
+        tracing::debug!("a refused body did not end in time");
+    }
 }
 
 impl BodyLimits {
@@ -121,14 +104,13 @@ const BUFFERED_AT_ONCE: u64 = 256 * 1024;
 async fn read(
     body: &mut Incoming,
     limits: BodyLimits,
-    in_flight: &InFlight,
-) -> Result<(Bytes, Reservation), BodyError> {
+    in_flight: &Arc<Share>,
+) -> Result<(Bytes, Option<Reservation>), BodyError> {
     let declared = body.size_hint().exact();
     if let Some(bytes) = declared.filter(|&bytes| limits.are_under(bytes)) {
         return Err(BodyError::TooLarge { seen: Some(bytes) });
     }
-    let mut reserved = 0;
-    let mut reservation = Reservation(None);
+    let mut reservation: Option<Reservation> = None;
     let mut collected = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(BodyError::Broken)?.into_data() else {
@@ -138,10 +120,19 @@ async fn read(
         if limits.are_under(total) {
             return Err(BodyError::TooLarge { seen: None });
         }
+        let reserved = reservation.as_ref().map_or(0, Reservation::bytes);
         if total > reserved {
-            let more = (total - reserved).max(RESERVED_AT_ONCE);
-            reservation.merge(in_flight.reserve(more).ok_or(BodyError::Busy)?);
-            reserved += more;
+            let (more, now) = ((total - reserved).max(RESERVED_AT_ONCE), clock::monotonic_ns());
+            let is_reserved = match &mut reservation {
+                Some(reservation) => reservation.grow(more, now),
+                None => {
+                    reservation = in_flight.reserve(more, now);
+                    reservation.is_some()
+                }
+            };
+            if !is_reserved {
+                return Err(BodyError::Busy);
+            }
         }
         if collected.is_empty() {
             if body.is_end_stream() {
@@ -154,14 +145,4 @@ async fn read(
         collected.extend_from_slice(&data);
     }
     Ok((collected.freeze(), reservation))
-}
-
-async fn discard(body: &mut Incoming, at_most: u64) {
-    let mut seen = 0;
-    while let Some(Ok(frame)) = body.frame().await {
-        seen += frame.data_ref().map_or(0, |data| data.len() as u64);
-        if seen > at_most {
-            return;
-        }
-    }
 }

@@ -1,18 +1,20 @@
 //! From a body as received to a record ready for the log: decompress, check, describe.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 
 use bytes::Bytes;
-use remote_write::check::{Checked, Checker, RejectReason, Rejected, Rules};
+use remote_write::check::{Checked, Checker, Excess, RejectReason, Rejected, Rules, family_hash};
 use remote_write::compression::{Compressor, DecompressError, Decompressor};
 use remote_write::wire::Malformed;
-use remote_write::{Compression, Counts, Protocol, concat, split};
+use remote_write::{Compression, Counts, Protocol, concat, read, split};
 
 use super::refusal::{Reason, Refusal};
 use crate::buffer;
 use crate::chain::Chain;
 use crate::metadata::{self, Family};
 use crate::record::Meta;
+use crate::tenant::Account;
 
 /// How a body is to be read.
 #[derive(Clone, Debug)]
@@ -88,9 +90,9 @@ thread_local! {
 ///
 /// # Errors
 /// When nothing of the request can be stored; series that are refused alone are no error.
-pub(super) fn examine(body: &Bytes, reading: &Reading) -> Result<Examined, Refusal> {
+pub(super) fn examine(body: &Bytes, reading: &Reading, account: &Account) -> Result<Examined, Refusal> {
     WORKSPACE.with_borrow_mut(|workspace| {
-        let result = workspace.examine(body, reading);
+        let result = workspace.examine(body, reading, account);
         buffer::keep_small(&mut workspace.decoded);
         buffer::keep_small(&mut workspace.rebuilt);
         buffer::keep_small(&mut workspace.compressed);
@@ -99,7 +101,7 @@ pub(super) fn examine(body: &Bytes, reading: &Reading) -> Result<Examined, Refus
 }
 
 impl Workspace {
-    fn examine(&mut self, body: &Bytes, reading: &Reading) -> Result<Examined, Refusal> {
+    fn examine(&mut self, body: &Bytes, reading: &Reading, account: &Account) -> Result<Examined, Refusal> {
         let limit = match reading.decoded_limit {
             0 => usize::MAX,
             limit => usize::try_from(limit).unwrap_or(usize::MAX),
@@ -115,6 +117,15 @@ impl Workspace {
             .checker
             .check(reading.protocol, &self.decoded, &reading.rules)
             .map_err(|malformed| no_write_request(&malformed))?;
+        let too_many = excess(&checked, &self.decoded, account).map_err(|malformed| no_write_request(&malformed))?;
+        let checked = if too_many.is_empty() {
+            checked
+        } else {
+            let excess = Excess { hashes: &too_many, limit: account.limits.active_series.into() };
+            self.checker
+                .check_without(reading.protocol, &self.decoded, &reading.rules, excess)
+                .map_err(|malformed| no_write_request(&malformed))?
+        };
 
         let anything = !checked.accepted.is_zero() || checked.metadata > 0;
         // v2 has none: there each series describes itself.
@@ -148,6 +159,24 @@ impl Workspace {
             families,
         })
     }
+}
+
+/// Counts the series of a request as active ones of its tenant; gives the hashes, sorted, of those for which there is no room.
+fn excess(checked: &Checked<'_>, decoded: &[u8], account: &Account) -> Result<Vec<u32>, Malformed> {
+    if checked.accepted_series == 0 {
+        return Ok(Vec::new());
+    }
+    let mut hashes = Cow::Borrowed(checked.footprint);
+    if checked.metadata > 0 {
+        // Families are in the footprint, and are no series.
+        let mut families = Vec::new();
+        read::for_each_metadata(decoded, |metadata| families.push(family_hash(metadata.family)))?;
+        families.sort_unstable();
+        hashes.to_mut().retain(|hash| families.binary_search(hash).is_err());
+    }
+    let mut refused = Vec::new();
+    account.allowance.admit_series(&account.limits, &hashes, &mut refused);
+    Ok(refused.into_iter().map(|place| hashes[place]).collect())
 }
 
 /// Cuts a request into records, in order: each is sent after the one before to whoever has not had it.
@@ -227,9 +256,16 @@ fn refuse_body(error: &DecompressError, reading: &Reading) -> Refusal {
 }
 
 fn refused_counts(rejected: &Rejected) -> Vec<(Reason, Counts)> {
-    [(RejectReason::Invalid, Reason::Invalid), (RejectReason::LabelLimit, Reason::LabelLimit)]
+    RejectReason::ALL
         .into_iter()
-        .map(|(reason, refused)| (refused, rejected.of(reason).counts))
+        .map(|reason| {
+            let counted_as = match reason {
+                RejectReason::Invalid => Reason::Invalid,
+                RejectReason::LabelLimit => Reason::LabelLimit,
+                RejectReason::ActiveSeries => Reason::ActiveSeries,
+            };
+            (counted_as, rejected.of(reason).counts)
+        })
         .filter(|(_, counts)| !counts.is_zero())
         .collect()
 }

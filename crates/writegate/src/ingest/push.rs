@@ -9,7 +9,9 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
+use quota::fair::Reservation;
+use quota::window::Standing;
 use remote_write::check::Rules;
 use remote_write::{Compression, Counts, Protocol, compression, content};
 use segment_log::{AppendError, Entry};
@@ -17,9 +19,9 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant as Deadline, timeout_at};
 use writegate_config::{Limits, Listener};
 
-use super::body::{self, BodyError, BodyLimits, InFlight};
+use super::body::{self, BodyError, BodyLimits};
 use super::examine::{self, Examined, NewRecord, Reading};
-use super::refusal::{Reason, Refusal};
+use super::refusal::{self, Reason, Refusal};
 use super::route::{self, PathTenant, Route};
 use super::tenancy;
 use super::{PushStats, Settings};
@@ -27,7 +29,7 @@ use crate::auth::{Authentication, Peer};
 use crate::chain::Chain;
 use crate::offload::offload;
 use crate::record;
-use crate::tenant::{Tenant, TenantName, Tenants};
+use crate::tenant::{Account, Tenant, TenantName, Tenants};
 
 /// From the last byte of the body to the answer, at most: the OpenTelemetry Collector gives up after 5 s, for good.
 pub(super) const DURABLE_WITHIN: Duration = Duration::from_secs(4);
@@ -42,7 +44,6 @@ pub(crate) struct Gate {
     pub(super) tenants: Arc<Tenants>,
     pub(super) authentication: Arc<ArcSwap<Authentication>>,
     pub(super) limits: Limits,
-    pub(super) in_flight: InFlight,
     /// How many huge bodies may be decoded at once: each may take `decoded_bytes` of memory.
     pub(super) decoders: Semaphore,
     pub(super) closing: Arc<AtomicBool>,
@@ -66,7 +67,8 @@ pub(super) async fn push(
 ) -> Result<Response<Full<Bytes>>, Cut> {
     let started = Instant::now();
     let (parts, incoming) = request.into_parts();
-    let response = match receive(gate, settings, peer, &parts, incoming).await {
+    let mut standing = None;
+    let mut response = match receive(gate, settings, peer, (&parts, incoming), &mut standing).await {
         Ok(response) => response,
         Err(Failure::Cut(cut)) => return Err(cut),
         Err(Failure::Refused(refusal)) => {
@@ -77,6 +79,9 @@ pub(super) async fn push(
             refusal.into_response()
         }
     };
+    if let Some(standing) = standing {
+        refusal::rate_limit_headers(response.headers_mut(), standing);
+    }
     gate.stats.answered(response.status(), started.elapsed());
     Ok(response)
 }
@@ -96,8 +101,8 @@ async fn receive(
     gate: &Gate,
     settings: &Settings,
     peer: &Peer,
-    parts: &Parts,
-    incoming: Incoming,
+    (parts, incoming): (&Parts, Incoming),
+    standing: &mut Option<Standing>,
 ) -> Result<Response<Full<Bytes>>, Failure> {
     let listener = &settings.listener;
     let Route::Write(path_tenant) = route::route(parts.uri.path()) else {
@@ -110,42 +115,82 @@ async fn receive(
     if parts.method != Method::POST {
         return Err(Refusal::Method.into());
     }
-    let reading = reading(gate, listener, parts)?;
-    let (body, reservation) = read_body(gate, listener, parts, incoming).await?;
-    Ok(take(gate, &parts.headers, tenant, reading, (body, reservation)).await?)
+    let account = gate.tenants.account(tenant);
+    let limits = BodyLimits {
+        bytes: gate.limits.request_bytes,
+        time: listener.timeouts.body,
+        expects_continue: parts.headers.contains_key(http::header::EXPECT),
+    };
+    let declared = incoming.size_hint().exact();
+    peer.connect(&account).map_err(Refusal::Exceeded)?;
+    match within_limits(&account, parts.uri.path(), declared) {
+        Ok(stands) => *standing = stands,
+        Err(refusal) => {
+            // Who comes again and again keeps the connection.
+            body::ignore(incoming, limits).await;
+            return Err(refusal.into());
+        }
+    }
+    let reading = reading(gate, listener, &account, parts)?;
+    let (body, reservation) = read_body(&account, limits, incoming).await?;
+    if declared.is_none() {
+        account.allowance.take_bytes(&account.limits, body.len() as u64).map_err(Refusal::Exceeded)?;
+    }
+    Ok(take(gate, &parts.headers, account, reading, (body, reservation)).await?)
+}
+
+/// Whether the tenant may send a request, as far as it can be said before the body is read.
+fn within_limits(account: &Account, path: &str, declared: Option<u64>) -> Result<Option<Standing>, Refusal> {
+    let Account { allowance, limits, .. } = account;
+    let standing = allowance.take_request(limits, path).map_err(Refusal::Exceeded)?;
+    if let Err(exceeded) = allowance.take_bytes(limits, declared.unwrap_or(0)) {
+        allowance.give_back_request();
+        return Err(Refusal::Exceeded(exceeded));
+    }
+    Ok(standing)
 }
 
 /// Takes a body that is there: checks it and answers when it is durable.
 async fn take(
     gate: &Gate,
     headers: &HeaderMap,
-    tenant: TenantName,
+    account: Account,
     reading: Reading,
-    (body, reservation): (Bytes, body::Reservation),
+    (body, reservation): (Bytes, Option<Reservation>),
 ) -> Result<Response<Full<Bytes>>, Refusal> {
     let deadline = Deadline::now() + DURABLE_WITHIN;
     let vm_protocol =
         reading.compression == Compression::Zstd || headers.contains_key("x-victoriametrics-remote-write-version");
     let protocol = reading.protocol;
     // Whatever it waits for: a decoder's turn, the disk at a tenant's birth, the sync of the record.
-    let (mut examined, tenant) = timeout_at(deadline, async {
-        let examined = examine_somewhere(gate, body, reading).await?;
-        let tenant = match gate.tenants.get(&tenant) {
-            Some(tenant) => Some(tenant),
+    let (mut examined, tenant, exceeded) = timeout_at(deadline, async {
+        let examined = examine_somewhere(gate, body, &account, reading).await?;
+        let exceeded = account.allowance.take_samples(&account.limits, examined.accepted).err();
+        let tenant = match &account.tenant {
+            Some(tenant) => Some(Arc::clone(tenant)),
             // Only data gives birth to a tenant: what was refused or empty leaves nothing on the disk.
-            None if examined.records.is_empty() => None,
-            None => Some(create(gate, tenant).await?),
+            None if examined.records.is_empty() || exceeded.is_some() => None,
+            None => Some(create(gate, account.clone()).await?),
         };
-        Ok::<_, Refusal>((examined, tenant))
+        Ok::<_, Refusal>((examined, tenant, exceeded))
     })
     .await
     .map_err(|_elapsed| Refusal::Slow)??;
-    if let Some(tenant) = tenant {
+    if let Some(tenant) = &tenant {
         tenant.received(examined.received);
         for (reason, counts) in &examined.refused {
             tenant.refused(*reason).add(*counts);
         }
-        store(&tenant, &mut examined, reservation, deadline).await?;
+    }
+    match (exceeded, tenant) {
+        (Some(exceeded), tenant) => {
+            if let Some(tenant) = tenant {
+                tenant.refused(Reason::Rate).add(examined.accepted);
+            }
+            return Err(Refusal::Exceeded(exceeded));
+        }
+        (None, Some(tenant)) => store(&tenant, &mut examined, reservation, deadline).await?,
+        (None, None) => {}
     }
     Ok(answer(gate, protocol, vm_protocol, &examined))
 }
@@ -163,9 +208,12 @@ pub(crate) async fn push_in_simulation(
         if gate.closing.load(Ordering::Relaxed) {
             return Err(Refusal::Shutdown);
         }
-        let reading = reading(gate, listener, parts)?;
-        let reservation = gate.in_flight.reserve(body.len() as u64).ok_or(Refusal::Busy)?;
-        take(gate, &parts.headers, tenant, reading, (body, reservation)).await
+        let account = gate.tenants.account(tenant);
+        within_limits(&account, parts.uri.path(), Some(body.len() as u64))?;
+        let reading = reading(gate, listener, &account, parts)?;
+        let now = crate::clock::monotonic_ns();
+        let reservation = account.in_flight.reserve(body.len() as u64, now).ok_or(Refusal::Busy)?;
+        take(gate, &parts.headers, account, reading, (body, Some(reservation))).await
     };
     taken.await.unwrap_or_else(Refusal::into_response).status()
 }
@@ -195,7 +243,7 @@ async fn admit(
 }
 
 /// The headers decide before the body is looked at: an unsupported type is 415 also when the body is corrupt.
-fn reading(gate: &Gate, listener: &Listener, parts: &Parts) -> Result<Reading, Refusal> {
+fn reading(gate: &Gate, listener: &Listener, account: &Account, parts: &Parts) -> Result<Reading, Refusal> {
     let header = |name| parts.headers.get(name).map(HeaderValue::as_bytes);
     let protocol = content::protocol_from_content_type(header(http::header::CONTENT_TYPE))
         .map_err(|unsupported| Refusal::Unsupported(unsupported.to_string()))?;
@@ -216,8 +264,8 @@ fn reading(gate: &Gate, listener: &Listener, parts: &Parts) -> Result<Reading, R
         zstd: listener.protocols.zstd,
         rules: Rules {
             strict: listener.strict,
-            label_names: gate.limits.label_names,
-            label_value_bytes: gate.limits.label_value_bytes,
+            label_names: account.limits.label_names,
+            label_value_bytes: account.limits.label_value_bytes,
             keep_vm_account_labels: false,
         },
         decoded_limit: gate.limits.decoded_bytes,
@@ -225,17 +273,11 @@ fn reading(gate: &Gate, listener: &Listener, parts: &Parts) -> Result<Reading, R
 }
 
 async fn read_body(
-    gate: &Gate,
-    listener: &Listener,
-    parts: &Parts,
+    account: &Account,
+    limits: BodyLimits,
     incoming: Incoming,
-) -> Result<(Bytes, body::Reservation), Failure> {
-    let limits = BodyLimits {
-        bytes: gate.limits.request_bytes,
-        time: listener.timeouts.body,
-        expects_continue: parts.headers.contains_key(http::header::EXPECT),
-    };
-    body::collect(incoming, limits, &gate.in_flight).await.map_err(|error| match error {
+) -> Result<(Bytes, Option<Reservation>), Failure> {
+    body::collect(incoming, limits, &account.in_flight).await.map_err(|error| match error {
         BodyError::Slow => Failure::Cut(Cut),
         BodyError::Busy => Refusal::Busy.into(),
         BodyError::TooLarge { seen } => Refusal::TooLarge {
@@ -249,19 +291,20 @@ async fn read_body(
     })
 }
 
-async fn examine_somewhere(gate: &Gate, body: Bytes, reading: Reading) -> Result<Examined, Refusal> {
+async fn examine_somewhere(gate: &Gate, body: Bytes, account: &Account, reading: Reading) -> Result<Examined, Refusal> {
     if compression::declared_len(&body).is_some_and(|declared| declared <= INLINE_DECODED_BYTES) {
-        return examine::examine(&body, &reading);
+        return examine::examine(&body, &reading, account);
     }
     // The semaphore is never closed, and a decoder that panicked has lost this request only.
     let lost = |what: &dyn std::fmt::Display| Refusal::Failed(format!("the body could not be decoded: {what}"));
     let _turn = gate.decoders.acquire().await.map_err(|closed| lost(&closed))?;
-    offload(move || examine::examine(&body, &reading)).await.map_err(|panicked| lost(&panicked))?
+    let account = account.clone();
+    offload(move || examine::examine(&body, &reading, &account)).await.map_err(|panicked| lost(&panicked))?
 }
 
-async fn create(gate: &Gate, name: TenantName) -> Result<Arc<Tenant>, Refusal> {
+async fn create(gate: &Gate, account: Account) -> Result<Arc<Tenant>, Refusal> {
     let tenants = Arc::clone(&gate.tenants);
-    let created = offload(move || tenants.get_or_create(&name)).await;
+    let created = offload(move || tenants.get_or_create(account)).await;
     match created {
         Ok(Ok(tenant)) => Ok(tenant),
         Ok(Err(error)) => {
@@ -277,7 +320,7 @@ async fn create(gate: &Gate, name: TenantName) -> Result<Arc<Tenant>, Refusal> {
 async fn store(
     tenant: &Arc<Tenant>,
     examined: &mut Examined,
-    reservation: body::Reservation,
+    reservation: Option<Reservation>,
     deadline: Deadline,
 ) -> Result<(), Refusal> {
     let (highest, received_ms) = (examined.highest_timestamp, crate::clock::now_ms());
@@ -301,6 +344,7 @@ async fn store(
                     Err(error) => {
                         counted.refused(refuse_append(error).reason().unwrap_or(Reason::Full)).add(counts);
                         counted.append_failed(error);
+                        counted.allowance.give_back_samples(counts);
                     }
                 }
                 drop(reservation);
@@ -340,7 +384,10 @@ fn answer(gate: &Gate, protocol: Protocol, vm_protocol: bool, examined: &Examine
             response
         }
         Some(text) => {
-            gate.stats.refused(Reason::Invalid);
+            let reasons = examined.refused.iter().map(|(reason, _)| *reason);
+            // A series may be refused that holds no data.
+            let reasons: Vec<_> = if examined.refused.is_empty() { vec![Reason::Invalid] } else { reasons.collect() };
+            reasons.into_iter().for_each(|reason| gate.stats.refused(reason));
             Refusal::Partial { text: text.clone(), vm_protocol }.into_response()
         }
     };

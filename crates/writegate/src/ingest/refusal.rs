@@ -4,12 +4,18 @@
 //! drop on any 4xx, vmagent retries all but 400, 409 and 415 for ever. So nothing temporary gets a 4xx, and nothing
 //! permanent gets anything but 400 or, for a zstd block, 409 where a 400 would make vmagent send it all again.
 
+use std::time::UNIX_EPOCH;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
+use quota::window::Standing;
+use writegate_config::OverLimit;
 
+use crate::allowance::Exceeded;
 use crate::auth::Denied;
+use crate::clock;
 
 /// Why a push was refused, as counted in `writegate_refused_samples_total{reason}`: a closed list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +23,8 @@ pub(crate) enum Reason {
     Invalid,
     TooLarge,
     LabelLimit,
+    ActiveSeries,
+    Rate,
     Unauthenticated,
     Forbidden,
     Unsupported,
@@ -25,10 +33,12 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Invalid,
         Self::TooLarge,
         Self::LabelLimit,
+        Self::ActiveSeries,
+        Self::Rate,
         Self::Unauthenticated,
         Self::Forbidden,
         Self::Unsupported,
@@ -41,6 +51,8 @@ impl Reason {
             Self::Invalid => "invalid",
             Self::TooLarge => "too_large",
             Self::LabelLimit => "label_limit",
+            Self::ActiveSeries => "active_series",
+            Self::Rate => "rate",
             Self::Unauthenticated => "unauthenticated",
             Self::Forbidden => "forbidden",
             Self::Unsupported => "unsupported",
@@ -77,6 +89,8 @@ pub(super) enum Refusal {
     Partial { text: String, vm_protocol: bool },
     #[error("too many bytes are being received at this moment (limits.in_flight_bytes); try again (wg-busy)")]
     Busy,
+    #[error("{0}; nothing of this request is stored (wg-rate)")]
+    Exceeded(Exceeded),
     #[error("{0}; not all of this request is stored, if anything, try again (wg-log-full)")]
     Full(String),
     #[error("the log could not be written: {0}; try again (wg-log-failed)")]
@@ -104,6 +118,12 @@ impl Refusal {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Exceeded(Exceeded::Window { .. } | Exceeded::Rate { answer: OverLimit::Reject, .. }) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
+            Self::Exceeded(Exceeded::Rate { answer: OverLimit::Delay, .. } | Exceeded::Connections { .. }) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             // Too large is 400 and not 413: vmagent retries a 413 for ever and its queue stands still behind it.
             Self::TenantName(_) | Self::Malformed(_) | Self::TooLarge { .. } => StatusCode::BAD_REQUEST,
@@ -125,8 +145,22 @@ impl Refusal {
             Self::Unsupported(_) => Some(Reason::Unsupported),
             Self::TenantName(_) | Self::Malformed(_) | Self::Partial { .. } => Some(Reason::Invalid),
             Self::TooLarge { .. } => Some(Reason::TooLarge),
+            Self::Exceeded(_) => Some(Reason::Rate),
             Self::CheckingOthers | Self::Busy | Self::Full(_) | Self::Failed(_) | Self::Slow => Some(Reason::Full),
             Self::Shutdown => Some(Reason::Shutdown),
+        }
+    }
+
+    /// In seconds, for a refusal that passes. Prometheus obeys any value, so it stays small; the jitter keeps a fleet from
+    /// returning at once.
+    fn retry_after(&self) -> u64 {
+        const LONGEST: u64 = 60;
+        match self {
+            Self::Exceeded(Exceeded::Rate { wait, .. } | Exceeded::Window { wait, .. }) => {
+                let least = wait.as_secs().saturating_add(1).min(LONGEST);
+                fastrand::u64(least..=least + least / 4 + 1)
+            }
+            _ => fastrand::u64(1..=5),
         }
     }
 
@@ -144,16 +178,31 @@ impl Refusal {
             StatusCode::UNAUTHORIZED => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            StatusCode::SERVICE_UNAVAILABLE => {
-                // Prometheus obeys any value, so it stays small; the jitter keeps a fleet from returning at once.
-                headers.insert(RETRY_AFTER, HeaderValue::from(fastrand::u32(1..=5)));
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(self.retry_after()));
             }
             _ => {}
         }
-        if self == Self::Shutdown {
+        if let Self::Exceeded(Exceeded::Window { standing, .. }) = self {
+            rate_limit_headers(headers, standing);
+        }
+        if matches!(self, Self::Shutdown | Self::Exceeded(Exceeded::Connections { .. })) {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+}
+
+/// How a tenant stands with a rule of `rate_limits`, in the headers that Observatorium's senders know. `X-RateLimit-Reset` is
+/// in seconds since the Unix epoch.
+pub(super) fn rate_limit_headers(headers: &mut HeaderMap, standing: Standing) {
+    let reset = clock::now().duration_since(UNIX_EPOCH).unwrap_or_default() + standing.reset;
+    for (name, value) in [
+        ("x-ratelimit-limit", standing.limit.into()),
+        ("x-ratelimit-remaining", standing.remaining.into()),
+        ("x-ratelimit-reset", reset.as_secs()),
+    ] {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
     }
 }
 

@@ -371,9 +371,8 @@ impl History {
 
     /// How far everything is: the same in each telling.
     fn state(&self) -> String {
-        let count = |points: &super::receiver::Points| points.values().map(BTreeMap::len).sum::<usize>();
         let acknowledged: usize =
-            self.memories.values().map(|memory| count(&memory.lock().unwrap().acknowledged)).sum();
+            self.memories.values().map(|memory| memory.lock().unwrap().acknowledged.count()).sum();
         let stored = |receiver: &Arc<Receiver>| receiver.stored_count();
         let stored: Vec<usize> = self.receivers.iter().map(stored).collect();
         let operations = (self.log_disk.operations(), self.letters_disk.operations());

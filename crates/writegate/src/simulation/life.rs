@@ -56,7 +56,7 @@ impl Life {
         let (stop, closing) = (CancellationToken::new(), Arc::<AtomicBool>::default());
         let authentication = Arc::new(ArcSwap::from_pointee(Authentication::load(config).expect("no credentials")));
         let (tenants, stats) = (Arc::clone(&engine.tenants), Arc::default());
-        let gate = Gate::new(tenants, authentication, config.limits, stats, Arc::clone(&closing));
+        let gate = Gate::new(tenants, authentication, config.limits.clone(), stats, Arc::clone(&closing));
         let listener = config.listeners.first().cloned().expect("a listener");
         let door = Arc::new(Door { gate, listener, closing, ends_sending: AtomicBool::new(false) });
         tokio::spawn(engine.clone().tick(stop.clone()));

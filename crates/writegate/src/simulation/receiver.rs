@@ -17,80 +17,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use remote_write::compression::Decompressor;
-use remote_write::model::{Count, Series};
-use remote_write::{Compression, Counts, Protocol, content, read};
+use remote_write::{Counts, Protocol, content, read};
 use tokio::io::DuplexStream;
 
-/// The kinds of data points.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
-    Sample,
-    Histogram,
-    Exemplar,
-}
-
-/// What a point belongs to, as far as tests tell series apart: the labels `id` and `volatile`. Numbers, because millions of
-/// them are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key {
-    pub(super) id: Id,
-    /// `None` where a rule has dropped the label.
-    pub(super) volatile: Option<u8>,
-    pub(super) kind: Kind,
-}
-
-/// A sender's series, in the label `id` as `3-0-17`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Id {
-    pub(super) sender: u32,
-    /// Another one for each request of a sender whose series churn.
-    pub(super) generation: u32,
-    pub(super) number: u32,
-}
-
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}-{}", self.sender, self.generation, self.number)
-    }
-}
-
-impl Id {
-    /// Of something that no sender sent.
-    const UNKNOWN: Self = Self { sender: u32::MAX, generation: 0, number: 0 };
-
-    fn parse(text: &str) -> Option<Self> {
-        let mut numbers = text.split('-').map(|number| number.parse().ok());
-        Some(Self { sender: numbers.next()??, generation: numbers.next()??, number: numbers.next()?? })
-    }
-}
-
-/// The points of each series: bits by timestamp.
-pub(super) type Points = BTreeMap<Key, BTreeMap<i64, u64>>;
+use super::points::{Arrival, Key, Point, Points, for_each_run, label};
 
 /// The tenant's header, which every endpoint of the simulation is configured with.
 pub(super) const TENANT_HEADER: &str = "x-scope-orgid";
-
-/// The points of one series.
-pub(super) fn points_of(series: &Series<'_>) -> Vec<(Key, i64, u64)> {
-    let label = |name: &[u8]| {
-        let found = series.labels.iter().find(|label| label.name == name)?;
-        std::str::from_utf8(found.value).ok()
-    };
-    let id = label(b"id").and_then(Id::parse).unwrap_or(Id::UNKNOWN);
-    let volatile = label(b"volatile").and_then(|number| number.parse().ok());
-    let key = |kind| Key { id, volatile, kind };
-    let samples = series.samples.iter().map(|it| (key(Kind::Sample), it.timestamp, it.value.to_bits()));
-    let histograms = series.histograms.iter().map(|it| {
-        let count = match it.count {
-            Some(Count::Int(count)) => count,
-            Some(Count::Float(count)) => count.to_bits(),
-            None => 0,
-        };
-        (key(Kind::Histogram), it.timestamp, count)
-    });
-    let exemplars = series.exemplars.iter().map(|it| (key(Kind::Exemplar), it.timestamp, it.value.to_bits()));
-    samples.chain(histograms).chain(exemplars).collect()
-}
 
 /// What an endpoint is like, for its whole life.
 #[derive(Clone, Debug, Default)]
@@ -131,6 +64,7 @@ pub(super) enum Mood {
 pub(super) struct Receiver {
     name: String,
     character: Character,
+    reader: Mutex<Reader>,
     state: Mutex<State>,
 }
 
@@ -163,7 +97,7 @@ impl Receiver {
             broken: VecDeque::new(),
             replayed: false,
         };
-        Self { name, character, state: Mutex::new(state) }
+        Self { name, character, reader: Mutex::default(), state: Mutex::new(state) }
     }
 
     pub(super) fn set_mood(&self, mood: Mood) {
@@ -180,14 +114,14 @@ impl Receiver {
         (state.in_flight, state.bytes) = (0, 0);
     }
 
-    /// What it has of a tenant.
-    pub(super) fn stored(&self, tenant: &str) -> Points {
-        self.lock().stored.get(tenant).cloned().unwrap_or_default()
+    /// What it has of a tenant, which it gives away.
+    pub(super) fn take_stored(&self, tenant: &str) -> Points {
+        self.lock().stored.remove(tenant).unwrap_or_default()
     }
 
     /// How many points it has.
     pub(super) fn stored_count(&self) -> usize {
-        self.lock().stored.values().flat_map(Points::values).map(BTreeMap::len).sum()
+        self.lock().stored.values().map(Points::count).sum()
     }
 
     /// What came that must not.
@@ -274,7 +208,7 @@ impl Receiver {
         let mut state = self.lock();
         let taken = self.take(&mut state, headers, body);
         if super::is_loud() {
-            self.tell(headers, body, taken.as_ref().err());
+            self.tell(taken.as_ref().err());
         }
         match taken {
             Ok(written) => {
@@ -300,16 +234,13 @@ impl Receiver {
     }
 
     /// What came, and what became of it.
-    fn tell(&self, headers: &HeaderMap, body: &[u8], refused: Option<&(StatusCode, String)>) {
-        let header = |name: &str| headers.get(name).map(http::HeaderValue::as_bytes);
-        let protocol = content::protocol_from_content_type(header(CONTENT_TYPE.as_str()));
-        let compression = content::compression_from_content_encoding(header(CONTENT_ENCODING.as_str()));
-        let decoded = compression.ok().and_then(|compression| decompress(compression, body).ok()).unwrap_or_default();
-        let request = protocol.ok().and_then(|protocol| read::read(protocol, &decoded).ok());
+    fn tell(&self, refused: Option<&(StatusCode, String)>) {
         let mut times = BTreeMap::<u32, (i64, i64, usize)>::new();
-        for (key, at, _) in request.iter().flat_map(|request| &request.series).flat_map(points_of) {
-            let (first, last, count) = times.entry(key.id.sender).or_insert((at, at, 0));
-            (*first, *last, *count) = (at.min(*first), at.max(*last), *count + 1);
+        for (key, points) in self.reader.lock().unwrap().runs() {
+            for (at, _) in points {
+                let (first, last, count) = times.entry(key.id.sender).or_insert((*at, *at, 0));
+                (*first, *last, *count) = ((*at).min(*first), (*at).max(*last), *count + 1);
+            }
         }
         println!("  {}: {times:?} {}", self.name, refused.map_or("taken", |(_, why)| why));
     }
@@ -323,10 +254,40 @@ impl Receiver {
     ) -> Result<Option<Counts>, (StatusCode, String)> {
         let header = |name: &str| headers.get(name).map(http::HeaderValue::as_bytes);
         let bad = |why: &dyn fmt::Display| (StatusCode::BAD_REQUEST, why.to_string());
+        let mut reader = self.reader.lock().unwrap();
+        reader.clear();
         let protocol =
             content::protocol_from_content_type(header(CONTENT_TYPE.as_str())).map_err(|error| bad(&error))?;
         let compression = content::compression_from_content_encoding(header(CONTENT_ENCODING.as_str()))
             .map_err(|error| bad(&error))?;
+        let tenant = header(TENANT_HEADER).map(String::from_utf8_lossy).unwrap_or_default();
+        let mut refused = None;
+        let Reader { decompressor, decoded, ends, points, counts } = &mut *reader;
+        decompressor.decompress(compression, body, 64 << 20, decoded).map_err(|error| bad(&error))?;
+        let read = read::for_each_series(protocol, decoded, |series| {
+            let text = |name| label(series, name).map(String::from_utf8_lossy);
+            if label(series, b"tenant") != Some(tenant.as_bytes()) {
+                state.breaks(format!("isolation: tenant {tenant:?} brought {:?}", text(b"id")));
+            }
+            if refused.is_none()
+                && let Some(mark) = text(b"bad")
+            {
+                let is = |character: &Option<String>| character.as_deref() == Some(&*mark);
+                if is(&self.character.refuses) {
+                    refused = Some((StatusCode::BAD_REQUEST, format!("series {:?} is bad", text(b"id"))));
+                } else if is(&self.character.breaks_on) {
+                    refused = Some((StatusCode::INTERNAL_SERVER_ERROR, "something broke".to_owned()));
+                }
+            }
+            for_each_run(series, |key, run| {
+                points.extend(run);
+                ends.push((key, points.len()));
+            });
+            counts.samples += series.samples.len() as u64;
+            counts.histograms += series.histograms.len() as u64;
+            counts.exemplars += series.exemplars.len() as u64;
+        });
+        read.map_err(|error| bad(&error))?;
         if protocol == Protocol::V2 {
             if self.character.v1_only {
                 return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "1.0 only".to_owned()));
@@ -335,37 +296,14 @@ impl Receiver {
                 return Ok(None);
             }
         }
-        let decoded = decompress(compression, body).map_err(|error| bad(&error))?;
-        let request = read::read(protocol, &decoded).map_err(|error| bad(&error))?;
-        let tenant =
-            header(TENANT_HEADER).map_or_else(String::new, |tenant| String::from_utf8_lossy(tenant).into_owned());
-        for series in &request.series {
-            let label = |name: &[u8]| {
-                let found = series.labels.iter().find(|label| label.name == name);
-                found.map(|label| String::from_utf8_lossy(label.value).into_owned())
-            };
-            if label(b"tenant").as_deref() != Some(tenant.as_str()) {
-                state.breaks(format!("isolation: tenant {tenant:?} brought {:?}", label(b"id")));
-            }
-            let mark = label(b"bad");
-            if mark.is_some() && mark == self.character.refuses {
-                return Err((StatusCode::BAD_REQUEST, format!("series {:?} is bad", label(b"id"))));
-            }
-            if mark.is_some() && mark == self.character.breaks_on {
-                return Err((StatusCode::INTERNAL_SERVER_ERROR, "something broke".to_owned()));
-            }
+        if let Some(refused) = refused {
+            return Err(refused);
         }
-        let points: Vec<_> = request.series.iter().flat_map(points_of).collect();
-        if self.character.most_points.is_some_and(|most| points.len() as u64 > most) {
+        if self.character.most_points.is_some_and(|most| reader.points.len() as u64 > most) {
             return Err((StatusCode::PAYLOAD_TOO_LARGE, "too many points".to_owned()));
         }
-        state.store(&tenant, points, self.character.minds_order).map_err(|why| bad(&why))?;
-        let counts = request.series.iter().fold(Counts::default(), |sum, series| Counts {
-            samples: sum.samples + series.samples.len() as u64,
-            histograms: sum.histograms + series.histograms.len() as u64,
-            exemplars: sum.exemplars + series.exemplars.len() as u64,
-        });
-        Ok((protocol == Protocol::V2).then_some(counts))
+        state.store(&tenant, &reader, self.character.minds_order).map_err(|why| bad(&why))?;
+        Ok((protocol == Protocol::V2).then_some(reader.counts))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -385,32 +323,40 @@ impl State {
     }
 
     /// All or nothing.
-    fn store(&mut self, tenant: &str, points: Vec<(Key, i64, u64)>, minds_order: bool) -> Result<(), String> {
-        let mine = self.stored.entry(tenant.to_owned()).or_default();
-        let is_late = |mine: &Points, (key, at, _): &(Key, i64, u64)| {
-            let have = mine.get(key);
-            have.is_some_and(|have| !have.contains_key(at) && have.last_key_value().is_some_and(|(last, _)| last > at))
-        };
-        if minds_order && let Some((key, at, _)) = points.iter().find(|point| is_late(mine, point)) {
-            let why = format!("out of order sample: {key:?} at {at}");
-            if !self.replayed {
-                self.breaks(format!("order: refused {why}"));
+    fn store(&mut self, tenant: &str, request: &Reader, minds_order: bool) -> Result<(), String> {
+        if !self.stored.contains_key(tenant) {
+            self.stored.insert(tenant.to_owned(), Points::default());
+        }
+        let Some(mine) = self.stored.get_mut(tenant) else { return Ok(()) };
+        if minds_order {
+            let late = request.runs().find_map(|(key, points)| {
+                let have = mine.get(&key)?;
+                points.iter().find(|(at, _)| !have.is_in_order(*at)).map(|(at, _)| (key, *at))
+            });
+            if let Some((key, at)) = late {
+                let why = format!("out of order sample: {key:?} at {at}");
+                if !self.replayed {
+                    self.breaks(format!("order: refused {why}"));
+                }
+                return Err(why);
             }
-            return Err(why);
         }
         let (mut broken, mut again) = (Vec::new(), 0);
-        for point in points {
-            let late = is_late(mine, &point);
-            let (key, at, bits) = point;
-            if late && !self.replayed {
-                broken.push(format!("order: {key:?} at {at} came after a later one"));
-            }
-            if let Some(other) = mine.entry(key).or_default().insert(at, bits) {
-                again += 1;
-                if other != bits {
-                    broken.push(format!("content: {key:?} at {at} came with two values"));
+        for (key, points) in request.runs() {
+            mine.add(key, points, |(at, bits), arrival| match arrival {
+                Arrival::InOrder => {}
+                Arrival::Late => {
+                    if !self.replayed {
+                        broken.push(format!("order: {key:?} at {at} came after a later one"));
+                    }
                 }
-            }
+                Arrival::Again { before } => {
+                    again += 1;
+                    if before != bits {
+                        broken.push(format!("content: {key:?} at {at} came with two values"));
+                    }
+                }
+            });
         }
         *self.tally.entry("delivered again").or_default() += again;
         broken.into_iter().for_each(|promise| self.breaks(promise));
@@ -418,10 +364,29 @@ impl State {
     }
 }
 
-fn decompress(compression: Compression, body: &[u8]) -> Result<Vec<u8>, String> {
-    let mut decoded = Vec::new();
-    let result = Decompressor::new().decompress(compression, body, 64 << 20, &mut decoded);
-    result.map(|_actual| decoded).map_err(|error| error.to_string())
+/// Reads one request after the other, in the same memory.
+#[derive(Default)]
+struct Reader {
+    decompressor: Decompressor,
+    decoded: Vec<u8>,
+    /// Whose points there are, and where they end.
+    ends: Vec<(Key, usize)>,
+    points: Vec<Point>,
+    counts: Counts,
+}
+
+impl Reader {
+    fn clear(&mut self) {
+        self.ends.clear();
+        self.points.clear();
+        self.counts = Counts::default();
+    }
+
+    /// The points of the request, those of one series and kind together.
+    fn runs(&self) -> impl Iterator<Item = (Key, &[Point])> {
+        let mut from = 0;
+        self.ends.iter().map(move |(key, end)| (*key, &self.points[std::mem::replace(&mut from, *end)..*end]))
+    }
 }
 
 /// One request being served.

@@ -15,7 +15,7 @@ use remote_write::{Compression, Protocol, encode, model};
 use writegate_config::TenantName;
 
 use super::life::Door;
-use super::receiver::{Id, Kind, Points, points_of};
+use super::points::{Id, Key, Kind, Point, Points, for_each_run};
 
 /// What a sender sends, for its whole life.
 #[derive(Clone, Debug)]
@@ -44,6 +44,9 @@ pub(super) struct Habit {
 pub(super) struct Sender {
     habit: Habit,
     rng: Rng,
+    /// What each of its requests begins with.
+    head: Arc<Parts>,
+    compressor: Compressor,
     /// The last timestamp that was used, of all series.
     clock_ms: i64,
     requests: u32,
@@ -64,14 +67,23 @@ pub(super) struct Memory {
 /// A request, to be sent as often as needed.
 #[derive(Debug)]
 struct Made {
-    parts: Parts,
     body: Bytes,
-    points: Points,
+    /// By series and kind.
+    points: Vec<(Key, Vec<Point>)>,
 }
 
 impl Sender {
     pub(super) fn new(habit: Habit, seed: u64, memory: Arc<Mutex<Memory>>) -> Self {
-        Self { habit, rng: Rng::with_seed(seed), clock_ms: 1_700_000_000_000, requests: 0, open: None, memory }
+        Self {
+            head: Arc::new(head(&habit)),
+            habit,
+            rng: Rng::with_seed(seed),
+            compressor: Compressor::new(),
+            clock_ms: 1_700_000_000_000,
+            requests: 0,
+            open: None,
+            memory,
+        }
     }
 
     /// Sends through a gateway's door until told to end.
@@ -84,14 +96,12 @@ impl Sender {
             };
             // Until there is an answer it may have been stored, or not.
             self.open = Some(Arc::clone(&made));
-            let status = door.push(tenant.clone(), &made.parts, made.body.clone()).await;
+            let status = door.push(tenant.clone(), &self.head, made.body.clone()).await;
             match status {
                 StatusCode::NO_CONTENT => {
                     let mut memory = self.memory.lock().unwrap();
                     *memory.tally.entry("acknowledged").or_default() += 1;
-                    for (key, points) in &made.points {
-                        memory.acknowledged.entry(*key).or_default().extend(points);
-                    }
+                    made.points.iter().for_each(|(key, points)| memory.acknowledged.extend(*key, points));
                     self.open = None;
                 }
                 StatusCode::SERVICE_UNAVAILABLE => {
@@ -110,19 +120,18 @@ impl Sender {
         let each = if large { 12_000 / i64::from(self.habit.series) + 1 } else { self.rng.i64(1..4) };
         let first = self.clock_ms + self.rng.i64(1..1_000);
         self.clock_ms = first + each;
-        let mut texts = Vec::new();
+        let mut ids = Vec::new();
         for number in 0..self.habit.series {
             // Not all of them in every request.
             if large || number == 0 || self.rng.u8(0..4) > 0 {
-                texts.push((number, self.labels(number)));
+                let generation = if self.habit.churns { self.requests } else { 0 };
+                ids.push((number, Id { sender: self.habit.number, generation, number }.to_string()));
             }
         }
         let trace = [Label { name: b"trace_id", value: b"4bf92f3577b34da6" }];
-        let series: Vec<Series<'_>> = texts
+        let series: Vec<Series<'_>> = ids
             .iter()
-            .map(|(number, labels)| {
-                let labels =
-                    labels.iter().map(|(name, value)| Label { name: name.as_bytes(), value: value.as_bytes() });
+            .map(|(number, id)| {
                 let value = |at: i64| f64::from(*number) + (at - first) as f64 / 16.0;
                 let is_histogram = self.habit.histograms && number % 5 == 2;
                 let times = first..first + each;
@@ -133,7 +142,7 @@ impl Sender {
                     ..Exemplar::default()
                 };
                 Series {
-                    labels: labels.collect(),
+                    labels: self.labels(*number, id),
                     samples: if is_histogram {
                         Vec::new()
                     } else {
@@ -148,59 +157,60 @@ impl Sender {
                 }
             })
             .collect();
-        let mut points = Points::new();
-        for (key, at, bits) in series.iter().flat_map(points_of) {
-            points.entry(key).or_default().insert(at, bits);
+        let mut points = Vec::with_capacity(series.len());
+        for series in &series {
+            for_each_run(series, |key, run| points.push((key, run.collect::<Vec<_>>())));
         }
         let request = model::Request { series, metadata: Vec::new() };
         let (mut raw, mut body) = (Vec::new(), Vec::new());
-        let content_type = match self.habit.protocol {
-            Protocol::V1 => {
-                encode::encode_v1(&request, &mut raw);
-                "application/x-protobuf"
-            }
-            Protocol::V2 => {
-                encode::encode_v2(&request, &mut raw);
-                "application/x-protobuf;proto=io.prometheus.write.v2.Request"
-            }
-        };
-        Compressor::new().compress(self.habit.compression, &raw, &mut body).expect("a body");
-        let encoding = match self.habit.compression {
-            Compression::Snappy => "snappy",
-            Compression::Zstd => "zstd",
-        };
-        let head = Request::builder().method(Method::POST).uri("/api/v1/write");
-        let head = head.header("content-type", content_type).header("content-encoding", encoding);
-        let (parts, ()) = head.body(()).expect("a head").into_parts();
-        let mut memory = self.memory.lock().unwrap();
-        for (key, points) in &points {
-            memory.sent.entry(*key).or_default().extend(points);
+        match self.habit.protocol {
+            Protocol::V1 => encode::encode_v1(&request, &mut raw),
+            Protocol::V2 => encode::encode_v2(&request, &mut raw),
         }
+        self.compressor.compress(self.habit.compression, &raw, &mut body).expect("a body");
+        let mut memory = self.memory.lock().unwrap();
+        points.iter().for_each(|(key, points)| memory.sent.extend(*key, points));
+        let of_kind = |kind| points.iter().filter(|(key, _)| key.kind == kind).count();
         let mut count = |what, how_many: usize| *memory.tally.entry(what).or_default() += how_many as u64;
         count("large requests", usize::from(large));
-        count("histograms", points.keys().filter(|key| key.kind == Kind::Histogram).count());
-        count("exemplars", points.keys().filter(|key| key.kind == Kind::Exemplar).count());
-        Made { parts, body: Bytes::from(body), points }
+        count("histograms", of_kind(Kind::Histogram));
+        count("exemplars", of_kind(Kind::Exemplar));
+        Made { body: Bytes::from(body), points }
     }
 
     /// Sorted by name, as they must be.
-    fn labels(&self, number: u32) -> Vec<(&'static str, String)> {
-        let Habit { tenant, number: sender, bad, volatile, churns, .. } = &self.habit;
-        let generation = if *churns { self.requests } else { 0 };
-        let mut labels = vec![("__name__", "simulated_total".to_owned())];
+    fn labels<'l>(&'l self, number: u32, id: &'l str) -> Vec<Label<'l>> {
+        let Habit { tenant, bad, volatile, .. } = &self.habit;
+        let label = |name: &'static str, value: &'l str| Label { name: name.as_bytes(), value: value.as_bytes() };
+        let mut labels = Vec::with_capacity(6);
+        labels.push(label("__name__", "simulated_total"));
         if let Some(bad) = bad.as_ref().filter(|_| number == 0) {
-            labels.push(("bad", bad.clone()));
+            labels.push(label("bad", bad));
         }
         if number % 7 == 6 {
-            labels.push(("drop", "me".to_owned()));
+            labels.push(label("drop", "me"));
         }
-        labels.push(("id", Id { sender: *sender, generation, number }.to_string()));
-        labels.push(("tenant", tenant.clone()));
+        labels.push(label("id", id));
+        labels.push(label("tenant", tenant));
         if *volatile && number == 1 {
-            labels.push(("volatile", (self.requests % 3).to_string()));
+            labels.push(label("volatile", ["0", "1", "2"][self.requests as usize % 3]));
         }
         labels
     }
+}
+
+fn head(habit: &Habit) -> Parts {
+    let content_type = match habit.protocol {
+        Protocol::V1 => "application/x-protobuf",
+        Protocol::V2 => "application/x-protobuf;proto=io.prometheus.write.v2.Request",
+    };
+    let encoding = match habit.compression {
+        Compression::Snappy => "snappy",
+        Compression::Zstd => "zstd",
+    };
+    let head = Request::builder().method(Method::POST).uri("/api/v1/write");
+    let head = head.header("content-type", content_type).header("content-encoding", encoding);
+    head.body(()).expect("a head").into_parts().0
 }
 
 /// A histogram that says when it is from.

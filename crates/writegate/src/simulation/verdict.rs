@@ -1,5 +1,6 @@
 //! Holds what became of all data points against what was promised.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -7,7 +8,8 @@ use dead_letters::Filter;
 use remote_write::{Counts, read};
 
 use super::plan::EndpointPlan;
-use super::receiver::{Key, Kind, Points, Receiver, points_of};
+use super::points::{Key, Kind, Points, Run, for_each_run};
+use super::receiver::Receiver;
 use super::sender::Memory;
 use crate::dead_letters::{protocol_of, request_in};
 use crate::engine::Engine;
@@ -75,7 +77,7 @@ impl Evidence {
             entry.from_the_start = row.cursor().start() == 0;
         }
         let letters = engine.deliveries.dead_letters();
-        let mut after = None;
+        let (mut after, mut kept) = (None, Vec::new());
         loop {
             let page = letters.list(&Filter::default(), after, 100).expect("a list of letters");
             let Some(last) = page.last().map(|summary| summary.id) else { break };
@@ -87,11 +89,14 @@ impl Evidence {
                 entry.letter_counts += crate::record::from_array(envelope.counts);
                 let request = request_in(&letter).expect("a letter's body");
                 let protocol = protocol_of(envelope.form).expect("a letter's form");
-                for series in read::read(protocol, &request).expect("a request").series {
-                    for (key, at, bits) in points_of(&series) {
-                        entry.letters.entry(key).or_default().insert(at, bits);
-                    }
-                }
+                let read = read::for_each_series(protocol, &request, |series| {
+                    for_each_run(series, |key, points| {
+                        kept.clear();
+                        kept.extend(points);
+                        entry.letters.extend(key, &kept);
+                    });
+                });
+                read.expect("a request");
             }
         }
         for tenant in engine.tenants.list() {
@@ -128,23 +133,22 @@ impl Verdict {
     /// Acknowledged is delivered, or is accounted for; and nothing else came.
     pub(super) fn judge(&mut self, evidence: &Evidence, case: &Case<'_>) {
         let Case { tenant, memory, endpoint, receiver, has_decayed } = *case;
-        let stored = receiver.stored(tenant);
+        let stored = receiver.take_stored(tenant);
         let sent = as_sent_to(endpoint, &memory.sent);
         let whose = format!("of {tenant} at {}", endpoint.name);
-        for (key, points) in &stored {
-            let known = sent.get(key);
-            if let Some((at, _)) = points.iter().find(|(at, bits)| known.and_then(|it| it.get(*at)) != Some(*bits)) {
+        for (key, points) in stored.runs() {
+            if let Some((at, _)) = points.without(sent.get(key).map(|run| &**run)).next() {
                 self.breaks(format!("content {whose}: {key:?} at {at} was never sent"));
             }
         }
         if endpoint.only.as_ref().is_some_and(|only| only != tenant) {
-            if !stored.is_empty() {
+            if stored.count() > 0 {
                 self.breaks(format!("isolation {whose}: it takes others only"));
             }
             return;
         }
         let Some(entry) = evidence.rows.get(&(tenant.to_owned(), endpoint.name.clone())) else {
-            if !memory.acknowledged.is_empty() {
+            if memory.acknowledged.count() > 0 {
                 self.breaks(format!("balance {whose}: there are no books"));
             }
             return;
@@ -172,13 +176,13 @@ impl Verdict {
         let mut acknowledged = Counts::default();
         let mut missing = Counts::default();
         let mut example = None;
-        for (key, points) in &memory.acknowledged {
+        for (key, points) in memory.acknowledged.runs() {
             *of_kind(&mut acknowledged, key.kind) += points.len() as u64;
         }
-        for (key, points) in expected {
-            for at in points.into_keys() {
-                let has = |points: &Points| points.get(&key).is_some_and(|points| points.contains_key(&at));
-                if !has(&stored) && !has(letters) {
+        for (key, points) in &expected {
+            let kept = letters.get(key);
+            for (at, _) in points.without(stored.get(key)) {
+                if kept.is_none_or(|kept| kept.get(at).is_none()) {
                     *of_kind(&mut missing, key.kind) += 1;
                     example.get_or_insert((key, at));
                 }
@@ -217,9 +221,9 @@ impl Verdict {
 }
 
 /// What an endpoint should get of these points.
-fn as_sent_to(endpoint: &EndpointPlan, points: &Points) -> Points {
-    let mut sent = Points::new();
-    for (key, points) in points {
+fn as_sent_to<'p>(endpoint: &EndpointPlan, points: &'p Points) -> BTreeMap<Key, Cow<'p, Run>> {
+    let mut sent = BTreeMap::<Key, Cow<'p, Run>>::new();
+    for (key, points) in points.runs() {
         let is_marked = key.id.number % 7 == 6;
         let is_taken = match key.kind {
             Kind::Sample => true,
@@ -231,7 +235,10 @@ fn as_sent_to(endpoint: &EndpointPlan, points: &Points) -> Points {
         }
         let volatile = if endpoint.edits { None } else { key.volatile };
         let key = Key { volatile, ..*key };
-        sent.entry(key).or_default().extend(points);
+        match sent.get_mut(&key) {
+            Some(others) => others.to_mut().extend(points),
+            None => drop(sent.insert(key, Cow::Borrowed(points))),
+        }
     }
     sent
 }

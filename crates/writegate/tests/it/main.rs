@@ -4,6 +4,7 @@
 
 mod admin_api;
 mod ages;
+mod allowances;
 mod attacks;
 mod books;
 mod capacity;
