@@ -3,13 +3,14 @@
 //! Nothing here reads YAML or a certificate; `read::access` and the gateway do.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::endpoint::{ClientTls, TlsVersion};
 use crate::secret::{SecretSource, TextSource};
 use crate::tenant::{NamePattern, TenantName};
-use crate::url::Url;
+use crate::url::{InvalidUrl, Url};
 
 /// TLS of a listener or of the admin server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,8 +89,69 @@ pub enum JwtKeys {
     Environment(String),
     /// A JWK set.
     Url(Url),
-    /// An `OpenID` provider, which says where its keys are.
-    Issuer(Url),
+    /// An `OpenID` provider, which says where its keys are. Its tokens must name it.
+    Issuer(Issuer),
+}
+
+/// An `OpenID` provider (`OpenID` Connect Discovery 1.0): an `http` or `https` URL without query, fragment and credentials.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Issuer {
+    /// As written: tokens and the provider's own description must say exactly this.
+    text: String,
+    /// Where the provider describes itself.
+    discovery: Url,
+}
+
+impl Issuer {
+    /// Checks `text`.
+    ///
+    /// # Errors
+    /// If it is no such URL.
+    pub fn parse(text: &str) -> Result<Self, InvalidIssuer> {
+        Url::parse(text)?;
+        if text.contains(['?', '#']) {
+            return Err(InvalidIssuer::Query);
+        }
+        // §4.1: a slash at the end is cut before the well-known path is added.
+        let base = text.strip_suffix('/').unwrap_or(text);
+        let discovery = Url::parse(&format!("{base}/.well-known/openid-configuration"))?;
+        Ok(Self { text: text.to_owned(), discovery })
+    }
+
+    /// The issuer as written, which is what `iss` must be.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Where the provider describes itself.
+    #[must_use]
+    pub fn discovery(&self) -> &Url {
+        &self.discovery
+    }
+}
+
+impl fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Display for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Why a text is no issuer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidIssuer {
+    /// No URL at all.
+    #[error(transparent)]
+    Url(#[from] InvalidUrl),
+    /// Discovery has no place for them.
+    #[error("an issuer's url has neither a query nor a fragment")]
+    Query,
 }
 
 /// Which part of a client certificate names the tenant.
@@ -132,4 +194,30 @@ pub enum Credential {
         /// The password, or its hash.
         password: SecretSource,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_issuer_is_kept_as_written_and_describes_itself_below_it() {
+        for (text, discovery) in [
+            ("https://id.example.org", "https://id.example.org/.well-known/openid-configuration"),
+            ("https://id.example.org/", "https://id.example.org/.well-known/openid-configuration"),
+            ("HTTPS://ID.example.org:8443/dex", "https://id.example.org:8443/dex/.well-known/openid-configuration"),
+            ("http://[::1]/realms/a/", "http://[::1]/realms/a/.well-known/openid-configuration"),
+        ] {
+            let issuer = Issuer::parse(text).unwrap();
+            assert_eq!((issuer.as_str(), issuer.discovery().redacted().as_str()), (text, discovery));
+        }
+        for (text, error) in [
+            ("id.example.org", InvalidIssuer::Url(InvalidUrl::Scheme)),
+            ("https://a:b@id.example.org", InvalidIssuer::Url(InvalidUrl::User)),
+            ("https://id.example.org?a=b", InvalidIssuer::Query),
+            ("https://id.example.org/#a", InvalidIssuer::Query),
+        ] {
+            assert_eq!(Issuer::parse(text), Err(error), "{text}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ use crate::access::{Authenticator, ServerTls};
 use crate::cidr::IpNet;
 use crate::endpoint::Endpoint;
 use crate::limits::Limits;
+use crate::observatorium::Observatorium;
 use crate::secret::{SecretSource, TextSource};
 use crate::tenant::{HostPattern, TenantName, Tenants};
 
@@ -28,11 +29,13 @@ pub struct Config {
     pub authentication: Vec<Authenticator>,
     /// Who may push, and what differs for whom. The tenant of every listener is admitted.
     pub tenants: Tenants,
+    /// Where some of the tenants come from; `None`: none does.
+    pub observatorium: Option<Observatorium>,
     /// The remote-write targets, in the order written; names unique. May be empty.
     pub endpoints: Vec<Endpoint>,
     /// Bytes of dead letters kept.
     pub dead_letters_max_size: u64,
-    /// Every file this configuration depends on: the main file, `remote_write_files`, secrets. Sorted, unique.
+    /// Every file this configuration depends on: the main file, those it names, secrets. Sorted, unique.
     pub watched_files: Vec<PathBuf>,
 }
 

@@ -74,7 +74,7 @@ pub fn diff(old: &Config, new: &Config) -> Diff {
         endpoints: changes(old.endpoints.iter().map(named), new.endpoints.iter().map(named)),
         listeners: changes(old.listeners.iter().map(addressed), new.listeners.iter().map(addressed)),
         tenants: changes(old.tenants.entries(), new.tenants.entries()),
-        authentication: old.authentication != new.authentication,
+        authentication: old.authentication != new.authentication || old.observatorium != new.observatorium,
         admin: old_admin != new.admin,
         log: old_log != new.log,
         limits: old.limits != new.limits,

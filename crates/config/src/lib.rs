@@ -10,6 +10,7 @@ mod diff;
 mod endpoint;
 mod limits;
 mod node;
+mod observatorium;
 mod problem;
 mod read;
 mod reference;
@@ -26,8 +27,8 @@ mod yaml;
 use std::path::Path;
 
 pub use access::{
-    Authenticator, CertificateFiles, CertificateRules, CertificateSource, ClientAuth, Credential, Jwt, JwtKeys,
-    ServerTls,
+    Authenticator, CertificateFiles, CertificateRules, CertificateSource, ClientAuth, Credential, InvalidIssuer,
+    Issuer, Jwt, JwtKeys, ServerTls,
 };
 pub use cidr::{InvalidNetwork, IpNet};
 pub use config::{
@@ -39,6 +40,7 @@ pub use endpoint::{
     OAuth2Grant, ProtocolChoice, Proxy, ProxyChoice, Queue, SigV4, StartFrom, TlsVersion,
 };
 pub use limits::{LimitOverrides, Limits, OverLimit, PathPattern, RateLimit, TenantLimits};
+pub use observatorium::{Login, Observatorium, Oidc, Permission, Rbac, Role, RoleBinding, Subject, SubjectKind};
 pub use problem::{Diagnostic, Problems};
 pub use reference::reference;
 pub use relabel::{NameEscaping, RelabelAction, RelabelConfig};

@@ -10,12 +10,14 @@ mod endpoint;
 mod files;
 mod limits;
 mod listener;
+mod observatorium;
 mod relabel;
 mod server;
 mod tenant;
 
 pub(crate) use relabel::action_name;
 
+use self::tenant::Listed;
 use crate::config::{Config, Listener};
 use crate::endpoint::Endpoint;
 use crate::node::Node;
@@ -28,7 +30,9 @@ use crate::warn;
 /// Reads the main file's content.
 pub(crate) fn config(root: &Node, report: &mut Report) -> Config {
     let table = Table::open(Field::new(root, ""), &schema::FILE, report);
-    let tenants = tenant::tenants(&table, report);
+    let mut listed = Listed::read(&table, report);
+    let observatorium = observatorium::files(&table, &mut listed, report);
+    let tenants = listed.tenants();
     let authentication = access::authenticators(&table, report);
     let listeners = listener::listeners(&table, &tenants, report);
     if let Some(list) = table.get("listeners") {
@@ -57,6 +61,7 @@ pub(crate) fn config(root: &Node, report: &mut Report) -> Config {
         limits,
         authentication,
         tenants,
+        observatorium,
         endpoints: all,
         dead_letters_max_size,
         watched_files,

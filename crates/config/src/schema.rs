@@ -4,13 +4,15 @@
 //! A feature that becomes available turns its key's `.later()` off.
 
 mod access;
-mod client;
+mod observatorium;
+mod tenant;
 
 pub(crate) use access::{AUTHENTICATOR, CERTIFICATE, CLIENT_CERTIFICATE, CREDENTIAL, JWT, SERVER_TLS};
-pub(crate) use client::{
-    AUTHORIZATION, AZURE_AD, AZURE_CERTIFICATE, AZURE_MANAGED_IDENTITY, AZURE_OAUTH, AZURE_WORKLOAD_IDENTITY,
-    BASIC_AUTH, HTTP_HEADER, OAUTH2, SIGV4, TLS,
+pub(crate) use observatorium::{
+    OBSERVATORIUM_AUTHENTICATOR, OBSERVATORIUM_MTLS, OBSERVATORIUM_OIDC, OBSERVATORIUM_RATE_LIMIT,
+    OBSERVATORIUM_TENANT, RBAC_FILE, ROLE, ROLE_BINDING, SUBJECT, TENANTS_FILE,
 };
+pub(crate) use tenant::{LIMITS, RATE_LIMIT, TENANT, TENANT_LIMITS, TENANT_LOG};
 
 /// A mapping in the configuration.
 #[derive(Debug)]
@@ -100,6 +102,16 @@ pub(crate) const SECTIONS: &[&Section] = &[
     &OBSERVATORIUM_ENDPOINT,
     &OBSERVATORIUM_TLS,
     &HTTP_CLIENT,
+    &TENANTS_FILE,
+    &OBSERVATORIUM_TENANT,
+    &OBSERVATORIUM_OIDC,
+    &OBSERVATORIUM_MTLS,
+    &OBSERVATORIUM_AUTHENTICATOR,
+    &OBSERVATORIUM_RATE_LIMIT,
+    &RBAC_FILE,
+    &ROLE,
+    &ROLE_BINDING,
+    &SUBJECT,
 ];
 
 pub(crate) const FILE: Section = Section {
@@ -117,8 +129,18 @@ pub(crate) const FILE: Section = Section {
             "",
             "the tenants that may push, and what differs for each; absent: all that a listener names",
         ),
-        key("tenants_file", "file", "", "Observatorium's tenants file").later(),
-        key("rbac_file", "file", "", "Observatorium's RBAC file").later(),
+        key(
+            "tenants_file",
+            "file",
+            "",
+            "Observatorium's `tenants.yaml`: more tenants, in its spelling; read again on change",
+        ),
+        key(
+            "rbac_file",
+            "file",
+            "",
+            "Observatorium's `rbac.yaml`: who may write for the tenants of `tenants_file`; absent: whoever logs in; read again on change",
+        ),
         key("remote_write", "list", "", "the endpoints"),
         key("remote_write_files", "list of files", "", "more endpoints, or Observatorium's additional write endpoints"),
     ],
@@ -193,102 +215,6 @@ pub(crate) const LOG: Section = Section {
 
 pub(crate) const DEAD_LETTERS: Section =
     Section { title: "dead_letters", keys: &[key("max_size", "size", "1GiB", "dead letters kept")] };
-
-pub(crate) const LIMITS: Section = Section {
-    title: "limits",
-    keys: &[
-        key("request_bytes", "size", "64MiB", "a request's body as sent; 0: no limit, here and below"),
-        key("decoded_bytes", "size", "128MiB", "a request's body decompressed"),
-        key("in_flight_bytes", "size", "256MiB", "all requests being read"),
-        key(
-            "samples_per_second",
-            "number",
-            "0",
-            "samples and histograms of a tenant; this and all below can differ for a tenant",
-        ),
-        key("bytes_per_second", "size", "0", "bytes of a tenant's bodies as sent"),
-        key("requests_per_second", "number", "0", "requests of a tenant"),
-        key("over_limit", OVER_LIMIT, "delay", OVER_LIMIT_MEANING),
-        key("active_series", "number", "0", "series of a tenant that were seen in the last 10 to 20 minutes"),
-        key("connections", "number", "0", "connections of a tenant; more are answered 503 and closed"),
-        key("label_names", "number", "128", "labels of a series"),
-        key("label_value_bytes", "size", "16KiB", "bytes of a label's value"),
-        key("rate_limits", "list", "", "requests of a tenant in a window of time, by path"),
-    ],
-};
-
-const OVER_LIMIT: &str = "delay or reject";
-const OVER_LIMIT_MEANING: &str =
-    "answer 503 or 429 above one of the three rates, both with `Retry-After`; most senders drop what gets 429";
-
-pub(crate) const RATE_LIMIT: Section = Section {
-    title: "rate_limits[]",
-    keys: &[
-        key(
-            "endpoint",
-            "regular expression",
-            REQUIRED,
-            "the paths that count, in Go's syntax; any part of a path may match",
-        ),
-        key("limit", "number", REQUIRED, "requests that pass, at least 1; what is above gets 429"),
-        key("window", "duration", REQUIRED, "in which time"),
-    ],
-};
-
-pub(crate) const TENANT: Section = Section {
-    title: "tenants[]",
-    keys: &[
-        key("name", "tenant or `*`", REQUIRED, "unique; `*` admits, and stands for, all that have no entry"),
-        key("id", "text", "the name", "what endpoints are told; no other tenant's name or id, and none for `*`"),
-        key("credentials", "list", "", "what the tenant's senders show: a token, or a user and password"),
-        key(
-            "client_ca_file",
-            "file",
-            "",
-            "the only authority of client certificates that speak for the tenant; it speaks for no other",
-        ),
-        key("allow", "list of CIDR", "", "peers that may push for the tenant; absent: everyone"),
-        key("limits", "mapping", "", "where they differ from `limits`"),
-        key("log", "mapping", "", "where the tenant's log differs from `log`"),
-        key("external_labels", "mapping of label name to text", "", "added to series that do not have them"),
-        key("write_relabel_configs", "list", "", "relabel rules of the tenant, before those of an endpoint"),
-        key(
-            "delta_temporality",
-            "reject or accumulate",
-            "reject",
-            "what is done with OTLP metrics of delta temporality",
-        )
-        .later(),
-    ],
-};
-
-pub(crate) const TENANT_LIMITS: Section = Section {
-    title: "tenants[].limits",
-    keys: &[
-        key(
-            "samples_per_second",
-            "number",
-            "as in `limits`, like all below",
-            "samples and histograms; 0: no limit, here and below",
-        ),
-        key("bytes_per_second", "size", "", "bytes of bodies as sent"),
-        key("requests_per_second", "number", "", "requests"),
-        key("over_limit", OVER_LIMIT, "", OVER_LIMIT_MEANING),
-        key("active_series", "number", "", "series seen in the last 10 to 20 minutes"),
-        key("connections", "number", "", "connections; more are answered 503 and closed"),
-        key("label_names", "number", "", "labels of a series"),
-        key("label_value_bytes", "size", "", "bytes of a label's value"),
-        key("rate_limits", "list", "", "instead of those in `limits`, not beside them"),
-    ],
-};
-
-pub(crate) const TENANT_LOG: Section = Section {
-    title: "tenants[].log",
-    keys: &[
-        key("max_size", "size", "as `log.max_size`", "at least 1MiB"),
-        key("on_full", "drop_oldest or refuse", "as `log.on_full`", "expire the oldest records, or answer 503"),
-    ],
-};
 
 const SHARDLESS: &str = "Writegate keeps order without shards and reads from its log, not from a queue in memory";
 const UNBATCHED: &str = "Writegate sends what it has and never waits for a batch to fill";
@@ -389,6 +315,154 @@ pub(crate) const METADATA: Section = Section {
         key("send", "bool", "true", "send metadata"),
         key("send_interval", "duration", "", "").ignored(METADATA_IN_LOG),
         key("max_samples_per_send", "number", "", "").ignored(METADATA_IN_LOG),
+    ],
+};
+
+pub(crate) const BASIC_AUTH: Section = Section {
+    title: "basic_auth",
+    keys: &[
+        key("username", "text", "", "the user"),
+        key("username_file", "file", "", "a file with the user"),
+        key("username_ref", "text", "", "a name in a secret manager").later(),
+        key("password", "secret", "", "the password"),
+        key("password_file", "file", "", "a file with the password"),
+        key("password_ref", "text", "", "a name in a secret manager").later(),
+    ],
+};
+
+pub(crate) const AUTHORIZATION: Section = Section {
+    title: "authorization",
+    keys: &[
+        key("type", "text", "Bearer", "the scheme; not `Basic`"),
+        key("credentials", "secret", "", "what follows the scheme"),
+        key("credentials_file", "file", "", "a file with it"),
+        key("credentials_ref", "text", "", "a name in a secret manager").later(),
+    ],
+};
+
+pub(crate) const HTTP_HEADER: Section = Section {
+    title: "http_headers.<name>",
+    keys: &[
+        key("values", "list of text", "", "values that may be shown"),
+        key("secrets", "list of secrets", "", "values that must not be shown"),
+        key("files", "list of files", "", "files with values"),
+    ],
+};
+
+pub(crate) const OAUTH2: Section = Section {
+    title: "oauth2",
+    keys: &[
+        key("client_id", "text", REQUIRED, "the client"),
+        key("client_secret", "secret", "", "its secret"),
+        key("client_secret_file", "file", "", "a file with it"),
+        key("client_secret_ref", "text", "", "a name in a secret manager").later(),
+        key("grant_type", "text", "client_credentials", "or `urn:ietf:params:oauth:grant-type:jwt-bearer`"),
+        key("client_certificate_key", "secret", "", "PEM of the key that signs assertions"),
+        key("client_certificate_key_file", "file", "", "a file with it"),
+        key("client_certificate_key_ref", "text", "", "a name in a secret manager").later(),
+        key("client_certificate_key_id", "text", "", "the key's id"),
+        key("signature_algorithm", "RS256, RS384 or RS512", "RS256", "of assertions"),
+        key("iss", "text", "", "the issuer claim; absent: the client id"),
+        key("audience", "text", "", "the audience claim; absent: the token url"),
+        key("claims", "mapping", "", "further claims, each a text"),
+        key("scopes", "list of text", "", "requested scopes"),
+        key("token_url", "url", REQUIRED, "where tokens come from"),
+        key("endpoint_params", "mapping of text to text", "", "further parameters of the token request"),
+        key("tls_config", "mapping", "", "TLS towards the token server"),
+        key("proxy_url", "url", "", "as of an endpoint, whose own proxy does not hold here; so do the next three"),
+        key("no_proxy", "text", "", ""),
+        key("proxy_from_environment", "bool", "false", ""),
+        key("proxy_connect_header", "mapping of header to list", "", ""),
+    ],
+};
+
+pub(crate) const SIGV4: Section = Section {
+    title: "sigv4",
+    keys: &[
+        key("region", "text", "", "the region; absent: `AWS_REGION`, or the profile's"),
+        key(
+            "access_key",
+            "text",
+            "",
+            "with `secret_key`; absent: keys are looked for where AWS' tools do, see [operations](operations.md#aws)",
+        ),
+        key("secret_key", "secret", "", "with `access_key`"),
+        key("secret_key_file", "file", "", "a file with it"),
+        key("profile", "text", "", "a profile of `~/.aws/credentials` or `~/.aws/config` that has keys"),
+        key("role_arn", "text", "", "a role to assume with these keys"),
+        key("external_id", "text", "", "goes with `role_arn`"),
+        key("use_fips_sts_endpoint", "bool", "false", "ask STS at its FIPS address"),
+        key("service_name", "text", "aps", "the service to sign for"),
+    ],
+};
+
+pub(crate) const AZURE_AD: Section = Section {
+    title: "azuread",
+    keys: &[
+        key("cloud", "AzurePublic, AzureChina or AzureGovernment", "AzurePublic", "which cloud"),
+        key("managed_identity", "mapping", "", "the identity of the machine; exactly one of these four"),
+        key("workload_identity", "mapping", "", "the identity of a Kubernetes service account"),
+        key("oauth", "mapping", "", "an application with a secret"),
+        key("certificate", "mapping", "", "an application with a certificate"),
+        key("sdk", "mapping", "", "refused: it would try whatever the environment offers"),
+        key(
+            "scope",
+            "text",
+            "",
+            "instead of the cloud's, which for AzurePublic is `https://monitor.azure.com//.default`",
+        ),
+    ],
+};
+
+pub(crate) const AZURE_MANAGED_IDENTITY: Section = Section {
+    title: "azuread.managed_identity",
+    keys: &[key("client_id", "UUID", "", "absent: the system-assigned identity")],
+};
+
+pub(crate) const AZURE_WORKLOAD_IDENTITY: Section = Section {
+    title: "azuread.workload_identity",
+    keys: &[
+        key("client_id", "UUID", REQUIRED, "the application"),
+        key("tenant_id", "UUID", REQUIRED, "the directory"),
+        key("token_file_path", "file", "/var/run/secrets/azure/tokens/azure-identity-token", "the projected token"),
+    ],
+};
+
+pub(crate) const AZURE_OAUTH: Section = Section {
+    title: "azuread.oauth",
+    keys: &[
+        key("client_id", "UUID", REQUIRED, "the application"),
+        key("client_secret", "secret", "", "its secret; this or the next"),
+        key("client_secret_file", "file", "", "a file with it"),
+        key("tenant_id", "text", REQUIRED, "the directory's UUID or domain"),
+    ],
+};
+
+pub(crate) const AZURE_CERTIFICATE: Section = Section {
+    title: "azuread.certificate",
+    keys: &[
+        key("client_id", "UUID", REQUIRED, "the application"),
+        key("certificate_path", "file", REQUIRED, "PEM of the certificate and its RSA key, in one file; no PKCS #12"),
+        key("tenant_id", "text", REQUIRED, "the directory's UUID or domain"),
+    ],
+};
+
+pub(crate) const TLS: Section = Section {
+    title: "tls_config",
+    keys: &[
+        key("ca", "text", "", "trusted authorities, PEM; absent: the system's"),
+        key("ca_file", "file", "", "a file with them"),
+        key("ca_ref", "text", "", "a name in a secret manager").later(),
+        key("cert", "text", "", "client certificate, PEM; with a key"),
+        key("cert_file", "file", "", "a file with it"),
+        key("cert_ref", "text", "", "a name in a secret manager").later(),
+        key("key", "secret", "", "the certificate's key, PEM"),
+        key("key_file", "file", "", "a file with it"),
+        key("key_ref", "text", "", "a name in a secret manager").later(),
+        key("server_name", "text", "", "the name to verify instead of the url's host"),
+        key("insecure_skip_verify", "bool", "false", "believe any certificate"),
+        key("min_version", "TLS10, TLS11, TLS12 or TLS13", "", "the lowest version"),
+        key("max_version", "TLS10, TLS11, TLS12 or TLS13", "", "the highest version"),
     ],
 };
 

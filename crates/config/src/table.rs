@@ -20,6 +20,8 @@ pub(crate) struct Report {
     pub(crate) problems: Vec<Diagnostic>,
     pub(crate) warnings: Vec<Diagnostic>,
     pub(crate) watched_files: BTreeSet<PathBuf>,
+    /// Keys without effect that have been told of, by file.
+    told: BTreeSet<(PathBuf, String)>,
 }
 
 impl Report {
@@ -30,6 +32,7 @@ impl Report {
             problems: Vec::new(),
             warnings: Vec::new(),
             watched_files: BTreeSet::new(),
+            told: BTreeSet::new(),
         }
     }
 
@@ -230,7 +233,10 @@ impl<'n> Table<'n> {
                     report.problem(key.place(), format!("{full}: not available in this version"));
                 }
                 Some(Status::Ignored(why)) if !matches!(value.node.value, Value::Null) => {
-                    report.warning(key.place(), format!("{full} has no effect: {why}"), None);
+                    // Once: generated files repeat a key for each of hundreds of tenants.
+                    if report.told.insert((report.file.clone(), name.to_owned())) {
+                        report.warning(key.place(), format!("{full} has no effect: {why}"), None);
+                    }
                 }
                 Some(Status::Available | Status::Later | Status::Ignored(_)) => {}
             }

@@ -11,6 +11,7 @@ use crate::access::Credential;
 use crate::cidr::IpNet;
 use crate::config::OnFull;
 use crate::limits::LimitOverrides;
+use crate::observatorium::Login;
 use crate::relabel::RelabelConfig;
 
 /// The longest tenant name in bytes (Mimir's rule).
@@ -243,6 +244,8 @@ pub struct TenantConfig {
     pub id: Option<String>,
     /// What the tenant's senders show; none for `*`.
     pub credentials: Vec<Credential>,
+    /// What else they may show: the tenant is one of Observatorium's.
+    pub login: Option<Login>,
     /// The only authority whose certificates speak for the tenant, PEM; none for `*`.
     pub client_ca_file: Option<PathBuf>,
     /// Peers that may push for the tenant; empty is everyone.

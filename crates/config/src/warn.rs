@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::access::{Authenticator, ClientAuth};
 use crate::config::Listener;
 use crate::endpoint::{Auth, AzureIdentity, Endpoint, HeaderValue, OAuth2Grant};
+use crate::observatorium::Login;
 use crate::relabel::{RelabelAction, RelabelConfig};
 use crate::table::{Field, Report};
 use crate::tenant::{TenantName, Tenants};
@@ -24,19 +25,28 @@ pub(crate) fn listeners(
     if listeners.is_empty() {
         return;
     }
+    let logs_in = |by: fn(&Login) -> bool| tenants.entries().any(|(_, tenant)| tenant.login.as_ref().is_some_and(by));
     let tokens = tenants.entries().any(|(_, tenant)| !tenant.credentials.is_empty())
+        || logs_in(|login| matches!(login, Login::Oidc(_)))
         || authentication.iter().any(|way| matches!(way, Authenticator::Jwt(_)));
-    let certificates = tenants.entries().any(|(_, tenant)| tenant.client_ca_file.is_some())
-        || authentication.iter().any(|way| matches!(way, Authenticator::ClientCertificate(_)));
+    let own_authorities = tenants.entries().any(|(_, tenant)| tenant.client_ca_file.is_some())
+        || logs_in(|login| matches!(login, Login::Certificate(_)));
+    let certificates =
+        own_authorities || authentication.iter().any(|way| matches!(way, Authenticator::ClientCertificate(_)));
+    let asks = |listener: &Listener| listener.tls.as_ref().is_some_and(|tls| tls.client_auth != ClientAuth::None);
+    if own_authorities && !listeners.iter().any(asks) {
+        let hint = "write `client_auth: optional` into the `tls_config` of a listener";
+        list.warn(report, "no listener asks for the certificates by which some tenants are known", Some(hint));
+    }
     for (item, listener) in list.items(report).iter().zip(listeners) {
-        let asks = listener.tls.as_ref().is_some_and(|tls| tls.client_auth != ClientAuth::None);
+        let asks = asks(listener);
         if listener.tenant.is_none() && !tokens && !(certificates && asks) {
             let hint = "write `tenant` to take requests without a credential, or credentials into `tenants` or `authentication`";
             item.warn(report, "no request is accepted: there is no way to tell who is speaking", Some(hint));
         }
         let is_loopback = listener.address.ip().is_loopback();
         let knows_some = listener.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some());
-        if asks && !knows_some && !tenants.entries().any(|(_, tenant)| tenant.client_ca_file.is_some()) {
+        if asks && !knows_some && !own_authorities {
             let hint = "write `client_ca_file` into `tls_config`, or into a tenant";
             item.warn(report, "every client certificate is refused: no authority is known", Some(hint));
         }
@@ -130,7 +140,8 @@ fn may_merge(rule: &RelabelConfig) -> bool {
     }
 }
 
-fn is_local(url: &Url) -> bool {
+/// Whether the url is this machine's.
+pub(crate) fn is_local(url: &Url) -> bool {
     url.host() == "localhost" || url.host().parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 

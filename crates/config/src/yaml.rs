@@ -2,23 +2,23 @@
 //!
 //! Defaults are written out; features that are off are left out.
 
-mod client;
+mod access;
+mod tenant;
 
 use std::fmt::{self, Display, Write};
 use std::path::PathBuf;
 
-use self::client::{auth, proxy, tls};
-use crate::access::{
-    Authenticator, CertificateFiles, CertificateSource, ClientAuth, Credential, Jwt, JwtKeys, ServerTls,
-};
+use self::access::{authenticator, basic, server_tls};
 use crate::config::{Admin, AdminCredential, Config, Listener, Log, OnFull, Size, TenantSource};
-use crate::endpoint::{CompressionChoice, Endpoint, HeaderValue, ProtocolChoice, StartFrom, TlsVersion};
-use crate::limits::{LimitOverrides, Limits, OverLimit, RateLimit};
+use crate::endpoint::{
+    Auth, AzureAd, AzureCloud, AzureIdentity, ClientTls, CompressionChoice, Endpoint, HeaderValue, OAuth2, OAuth2Grant,
+    ProtocolChoice, Proxy, ProxyChoice, SigV4, StartFrom, TlsVersion,
+};
 use crate::read::action_name;
 use crate::relabel::{ALLOW_UTF_8, NameEscaping, RelabelConfig};
-use crate::secret::{HIDDEN, SecretSource, TextSource};
-use crate::tenant::{TenantConfig, TenantLog, TenantName};
+use crate::secret::{HIDDEN, Secret, SecretSource, TextSource, name_suggests_secret};
 use crate::units::{ShowDuration, ShowSize};
+use crate::url::percent_encoded;
 
 impl Config {
     /// The configuration in effect; see the module.
@@ -35,9 +35,9 @@ impl Display for Config {
         out.mapping("admin", |out| admin(out, &self.admin))?;
         out.mapping("log", |out| log(out, &self.log))?;
         out.mapping("dead_letters", |out| out.plain("max_size", ShowSize(self.dead_letters_max_size)))?;
-        out.mapping("limits", |out| limits(out, &self.limits))?;
+        out.mapping("limits", |out| tenant::limits(out, &self.limits))?;
         out.list("authentication", &self.authentication, authenticator)?;
-        out.list("tenants", self.tenants.entries(), |out, (name, each)| tenant(out, name, each))?;
+        tenant::tenants(&mut out, self)?;
         if self.endpoints.is_empty() {
             return out.plain("remote_write", "[]");
         }
@@ -102,6 +102,11 @@ impl Yaml<'_, '_> {
         write(self)?;
         self.close();
         Ok(())
+    }
+
+    /// What is no part of the configuration, on one line.
+    fn comment(&mut self, text: impl Display) -> fmt::Result {
+        writeln!(self.f, "# {}", text.to_string().replace(char::is_control, " "))
     }
 
     /// A list of mappings, unless it is empty.
@@ -186,76 +191,6 @@ fn admin(out: &mut Yaml<'_, '_>, admin: &Admin) -> fmt::Result {
     out.plain("public", format_args!("[{}]", public.join(", ")))
 }
 
-fn server_tls(out: &mut Yaml<'_, '_>, tls: &ServerTls) -> fmt::Result {
-    let pair = |out: &mut Yaml<'_, '_>, files: &CertificateFiles| {
-        out.text("cert_file", files.cert_file.display())?;
-        out.text("key_file", files.key_file.display())
-    };
-    out.mapping("tls_config", |out| {
-        let (first, more) = tls.certificates.split_first().ok_or(fmt::Error)?;
-        pair(out, first)?;
-        out.list("certificates", more, pair)?;
-        out.plain(
-            "client_auth",
-            match tls.client_auth {
-                ClientAuth::None => "none",
-                ClientAuth::Optional => "optional",
-                ClientAuth::Require => "require",
-            },
-        )?;
-        out.file("client_ca_file", tls.client_ca_file.as_ref())?;
-        out.file("crl_file", tls.crl_file.as_ref())?;
-        out.plain("min_version", if tls.min_version == TlsVersion::Tls13 { "TLS13" } else { "TLS12" })
-    })
-}
-
-fn authenticator(out: &mut Yaml<'_, '_>, authenticator: &Authenticator) -> fmt::Result {
-    match authenticator {
-        Authenticator::Jwt(config) => out.mapping("jwt", |out| jwt(out, config)),
-        Authenticator::ClientCertificate(rules) => out.mapping("client_certificate", |out| {
-            let source = match &rules.source {
-                CertificateSource::CommonName => "common_name",
-                CertificateSource::OrganizationalUnit => "organizational_unit",
-                CertificateSource::Organization => "organization",
-                CertificateSource::SanUri => "san_uri",
-                CertificateSource::SanDns => "san_dns",
-                CertificateSource::SanEmail => "san_email",
-                CertificateSource::Fingerprint(_) => "fingerprint",
-            };
-            out.plain("tenant_from", source)?;
-            out.text("pattern", &rules.pattern)?;
-            let CertificateSource::Fingerprint(known) = &rules.source else { return Ok(()) };
-            out.mapping("fingerprints", |out| {
-                known.iter().try_for_each(|(print, tenant)| out.text(&quoted(print), tenant))
-            })
-        }),
-    }
-}
-
-fn jwt(out: &mut Yaml<'_, '_>, jwt: &Jwt) -> fmt::Result {
-    match &jwt.keys {
-        JwtKeys::File(file) => out.text("key_set_file", file.display())?,
-        JwtKeys::Environment(variable) => out.text("key_set_env", variable)?,
-        JwtKeys::Url(url) => out.text("jwks_url", url.redacted())?,
-        JwtKeys::Issuer(url) => out.text("issuer", url.redacted())?,
-    }
-    jwt.tls.as_ref().map_or(Ok(()), |config| tls(out, config))?;
-    out.optional("audience", jwt.audience.as_ref())?;
-    out.text("tenant_claim", &jwt.tenant_claim)?;
-    out.text("tenant_pattern", &jwt.tenant_pattern)?;
-    out.file("fallback_key_file", jwt.fallback_key_file.as_ref())?;
-    out.file("revoked_file", jwt.revoked_file.as_ref())?;
-    out.plain("require_exp", jwt.require_exp)?;
-    out.plain("leeway", ShowDuration(jwt.leeway))
-}
-
-fn basic(out: &mut Yaml<'_, '_>, username: &TextSource, password: &SecretSource) -> fmt::Result {
-    out.mapping("basic_auth", |out| {
-        out.source("username", username)?;
-        out.secret("password", password)
-    })
-}
-
 fn log(out: &mut Yaml<'_, '_>, log: &Log) -> fmt::Result {
     out.text("path", log.path.display())?;
     out.plain("retain", ShowDuration(log.retain))?;
@@ -273,81 +208,6 @@ fn on_full(on_full: OnFull) -> &'static str {
         OnFull::DropOldest => "drop_oldest",
         OnFull::Refuse => "refuse",
     }
-}
-
-fn limits(out: &mut Yaml<'_, '_>, limits: &Limits) -> fmt::Result {
-    out.plain("request_bytes", ShowSize(limits.request_bytes))?;
-    out.plain("decoded_bytes", ShowSize(limits.decoded_bytes))?;
-    out.plain("in_flight_bytes", ShowSize(limits.in_flight_bytes))?;
-    let tenant = &limits.tenant;
-    out.plain("samples_per_second", tenant.samples_per_second)?;
-    out.plain("bytes_per_second", ShowSize(tenant.bytes_per_second))?;
-    out.plain("requests_per_second", tenant.requests_per_second)?;
-    out.plain("over_limit", over_limit(tenant.over_limit))?;
-    out.plain("active_series", tenant.active_series)?;
-    out.plain("connections", tenant.connections)?;
-    out.plain("label_names", tenant.label_names)?;
-    out.plain("label_value_bytes", ShowSize(tenant.label_value_bytes.into()))?;
-    out.list("rate_limits", &tenant.rate_limits, rate_limit)
-}
-
-fn over_limit(over_limit: OverLimit) -> &'static str {
-    match over_limit {
-        OverLimit::Delay => "delay",
-        OverLimit::Reject => "reject",
-    }
-}
-
-fn rate_limit(out: &mut Yaml<'_, '_>, rule: &RateLimit) -> fmt::Result {
-    out.text("endpoint", &rule.endpoint)?;
-    out.plain("limit", rule.limit)?;
-    out.plain("window", ShowDuration(rule.window))
-}
-
-fn limit_overrides(out: &mut Yaml<'_, '_>, limits: &LimitOverrides) -> fmt::Result {
-    let written = [
-        ("samples_per_second", limits.samples_per_second.map(|count| count.to_string())),
-        ("bytes_per_second", limits.bytes_per_second.map(|bytes| ShowSize(bytes).to_string())),
-        ("requests_per_second", limits.requests_per_second.map(|count| count.to_string())),
-        ("over_limit", limits.over_limit.map(|answer| over_limit(answer).to_owned())),
-        ("active_series", limits.active_series.map(|count| count.to_string())),
-        ("connections", limits.connections.map(|count| count.to_string())),
-        ("label_names", limits.label_names.map(|count| count.to_string())),
-        ("label_value_bytes", limits.label_value_bytes.map(|bytes| ShowSize(bytes.into()).to_string())),
-    ];
-    for (key, value) in written {
-        value.map_or(Ok(()), |value| out.plain(key, value))?;
-    }
-    match limits.rate_limits.as_deref() {
-        None => Ok(()),
-        // The tenant has none of those that hold for all.
-        Some([]) => out.plain("rate_limits", "[]"),
-        Some(rules) => out.list("rate_limits", rules, rate_limit),
-    }
-}
-
-fn tenant(out: &mut Yaml<'_, '_>, name: &TenantName, tenant: &TenantConfig) -> fmt::Result {
-    out.text("name", name)?;
-    out.optional("id", tenant.id.as_ref())?;
-    out.list("credentials", &tenant.credentials, |out, credential| match credential {
-        Credential::Bearer(token) => out.secret("bearer_token", token),
-        Credential::Basic { username, password } => basic(out, username, password),
-    })?;
-    out.file("client_ca_file", tenant.client_ca_file.as_ref())?;
-    out.texts("allow", &tenant.allow)?;
-    if tenant.limits != LimitOverrides::default() {
-        out.mapping("limits", |out| limit_overrides(out, &tenant.limits))?;
-    }
-    if tenant.log != TenantLog::default() {
-        out.mapping("log", |out| {
-            if let Some(max_size) = tenant.log.max_size {
-                out.plain("max_size", ShowSize(max_size))?;
-            }
-            tenant.log.on_full.map_or(Ok(()), |policy| out.plain("on_full", on_full(policy)))
-        })?;
-    }
-    text_entries(out, "external_labels", &tenant.external_labels)?;
-    out.list("write_relabel_configs", &tenant.write_relabel_configs, relabel)
 }
 
 fn endpoint(out: &mut Yaml<'_, '_>, endpoint: &Endpoint) -> fmt::Result {
@@ -432,6 +292,48 @@ fn headers(out: &mut Yaml<'_, '_>, endpoint: &Endpoint) -> fmt::Result {
     Ok(())
 }
 
+fn auth(out: &mut Yaml<'_, '_>, auth: &Auth) -> fmt::Result {
+    match auth {
+        Auth::None => Ok(()),
+        Auth::Basic { username, password } => basic(out, username, password),
+        Auth::Authorization { scheme, credentials } => out.mapping("authorization", |out| {
+            out.text("type", scheme)?;
+            out.secret("credentials", credentials)
+        }),
+        Auth::OAuth2(config) => out.mapping("oauth2", |out| oauth2(out, config)),
+        Auth::SigV4(config) => out.mapping("sigv4", |out| sigv4(out, config)),
+        Auth::AzureAd(config) => out.mapping("azuread", |out| azure_ad(out, config)),
+    }
+}
+
+fn oauth2(out: &mut Yaml<'_, '_>, config: &OAuth2) -> fmt::Result {
+    out.text("client_id", &config.client_id)?;
+    match &config.grant {
+        OAuth2Grant::ClientSecret(secret) => out.secret("client_secret", secret)?,
+        OAuth2Grant::JwtBearer { key, key_id, signature_algorithm, issuer, audience, claims } => {
+            out.text("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer")?;
+            out.secret("client_certificate_key", key)?;
+            out.optional("client_certificate_key_id", key_id.as_ref())?;
+            out.plain("signature_algorithm", signature_algorithm)?;
+            out.optional("iss", issuer.as_ref())?;
+            out.optional("audience", audience.as_ref())?;
+            text_entries(out, "claims", claims.iter().map(|(name, value)| (name, value)))?;
+        }
+    }
+    out.texts("scopes", &config.scopes)?;
+    out.text("token_url", config.token_url.redacted())?;
+    let shown = |(name, value): &(String, Secret)| {
+        let value = if name_suggests_secret(name) { HIDDEN } else { value.expose() };
+        (name.clone(), value.to_owned())
+    };
+    let params: Vec<_> = config.endpoint_params.iter().map(shown).collect();
+    text_entries(out, "endpoint_params", params.iter().map(|(name, value)| (name, value)))?;
+    if let Some(config) = &config.tls {
+        tls(out, config)?;
+    }
+    config.proxy.as_ref().map_or(Ok(()), |config| proxy(out, config))
+}
+
 /// A mapping of names to texts, unless it is empty.
 fn text_entries<'c>(
     out: &mut Yaml<'_, '_>,
@@ -443,6 +345,104 @@ fn text_entries<'c>(
         return Ok(());
     }
     out.mapping(key, |out| entries.try_for_each(|(name, value)| out.text(&quoted(name), value)))
+}
+
+fn sigv4(out: &mut Yaml<'_, '_>, config: &SigV4) -> fmt::Result {
+    out.optional("region", config.region.as_ref())?;
+    if let Some((access_key, secret_key)) = &config.keys {
+        out.text("access_key", access_key)?;
+        out.secret("secret_key", secret_key)?;
+    }
+    out.optional("profile", config.profile.as_ref())?;
+    out.optional("role_arn", config.role_arn.as_ref())?;
+    out.optional("external_id", config.external_id.as_ref())?;
+    out.plain("use_fips_sts_endpoint", config.use_fips_sts_endpoint)?;
+    out.optional("service_name", config.service_name.as_ref())
+}
+
+fn azure_ad(out: &mut Yaml<'_, '_>, config: &AzureAd) -> fmt::Result {
+    let cloud = match config.cloud {
+        AzureCloud::Public => "AzurePublic",
+        AzureCloud::China => "AzureChina",
+        AzureCloud::Government => "AzureGovernment",
+    };
+    out.plain("cloud", cloud)?;
+    match &config.identity {
+        AzureIdentity::Managed { client_id: None } => out.plain("managed_identity", "{}")?,
+        AzureIdentity::Managed { client_id: Some(id) } => {
+            out.mapping("managed_identity", |out| out.text("client_id", id))?;
+        }
+        AzureIdentity::Workload { client_id, tenant_id, token_file } => out.mapping("workload_identity", |out| {
+            out.text("client_id", client_id)?;
+            out.text("tenant_id", tenant_id)?;
+            out.text("token_file_path", token_file.display())
+        })?,
+        AzureIdentity::OAuth { client_id, client_secret, tenant_id } => out.mapping("oauth", |out| {
+            out.text("client_id", client_id)?;
+            out.secret("client_secret", client_secret)?;
+            out.text("tenant_id", tenant_id)
+        })?,
+        AzureIdentity::Certificate { client_id, certificate, tenant_id } => out.mapping("certificate", |out| {
+            out.text("client_id", client_id)?;
+            out.text("certificate_path", certificate.display())?;
+            out.text("tenant_id", tenant_id)
+        })?,
+    }
+    out.optional("scope", config.scope.as_ref())
+}
+
+fn tls(out: &mut Yaml<'_, '_>, config: &ClientTls) -> fmt::Result {
+    let version = |version: TlsVersion| match version {
+        TlsVersion::Tls10 => "TLS10",
+        TlsVersion::Tls11 => "TLS11",
+        TlsVersion::Tls12 => "TLS12",
+        TlsVersion::Tls13 => "TLS13",
+    };
+    out.mapping("tls_config", |out| {
+        if let Some(ca) = &config.ca {
+            out.source("ca", ca)?;
+        }
+        if let Some((cert, key)) = &config.identity {
+            out.source("cert", cert)?;
+            out.secret("key", key)?;
+        }
+        out.optional("server_name", config.server_name.as_ref())?;
+        out.plain("insecure_skip_verify", config.insecure_skip_verify)?;
+        if let Some(min) = config.min_version {
+            out.plain("min_version", version(min))?;
+        }
+        config.max_version.map_or(Ok(()), |max| out.plain("max_version", version(max)))
+    })
+}
+
+fn proxy(out: &mut Yaml<'_, '_>, config: &Proxy) -> fmt::Result {
+    match &config.choice {
+        ProxyChoice::Environment => out.plain("proxy_from_environment", true)?,
+        ProxyChoice::Url { url, user, no_proxy } => {
+            let user = user.as_ref().map(|(user, password)| {
+                let hidden = if password.expose().is_empty() { "" } else { ":xxxxx" };
+                format!("{}{hidden}@", percent_encoded(user))
+            });
+            let shown = url.redacted().replacen("://", &format!("://{}", user.unwrap_or_default()), 1);
+            out.text("proxy_url", shown)?;
+            if !no_proxy.is_empty() {
+                out.text("no_proxy", no_proxy.join(","))?;
+            }
+        }
+    }
+    let mut headers: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (name, _) in &config.connect_headers {
+        match headers.iter_mut().find(|(known, _)| known == name) {
+            Some((_, values)) => values.push(HIDDEN),
+            None => headers.push((name, vec![HIDDEN])),
+        }
+    }
+    if headers.is_empty() {
+        return Ok(());
+    }
+    out.mapping("proxy_connect_header", |out| {
+        headers.into_iter().try_for_each(|(name, values)| out.texts(&quoted(name), values))
+    })
 }
 
 fn relabel(out: &mut Yaml<'_, '_>, rule: &RelabelConfig) -> fmt::Result {

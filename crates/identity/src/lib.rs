@@ -26,6 +26,6 @@ mod pem;
 pub mod rbac;
 pub mod revocation;
 pub mod secret;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod token;

@@ -144,15 +144,26 @@ pub enum TokenError {
     },
 }
 
-#[derive(Deserialize)]
+/// A token taken apart, nothing of which is believed yet.
+#[derive(Clone, Debug)]
+pub struct Unverified<'t> {
+    /// What the signature covers.
+    signed: &'t str,
+    header: Header,
+    algorithm: Algorithm,
+    claims: Claims,
+    signature: Vec<u8>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
 struct Header {
     alg: String,
     kid: Option<String>,
     crit: Option<IgnoredAny>,
 }
 
-/// Checks a token at `now` (seconds since 1970). A token that names its key is checked with that one only, one that names
-/// none with the fallback only. Revocation is not looked at: that takes [`crate::revocation::Revoked::contains`].
+/// Checks a token at `now` (seconds since 1970) under one set of keys and rules; see [`Unverified::verify`] and
+/// [`Signed::check`].
 ///
 /// # Errors
 /// If the token is not to be taken; the variants say why.
@@ -163,43 +174,88 @@ pub fn verify(
     rules: &TokenRules,
     now: i64,
 ) -> Result<Verified, TokenError> {
-    if token.len() > MAX_TOKEN_BYTES {
-        return Err(TokenError::TooLong);
-    }
-    let (signed, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
-    let (header, claims) = signed.split_once('.').ok_or(TokenError::Malformed)?;
-    let (header, claims, signature) = (decode(header)?, decode(claims)?, decode(signature)?);
-
-    let Ok(header) = serde_json::from_slice::<Header>(&header) else { return Err(TokenError::BadHeader) };
-    if header.crit.is_some() {
-        return Err(TokenError::CriticalExtension);
-    }
-    // Before the key is looked for: a caller who fetches keys on `UnknownKey` is not made to by a token that no key takes.
-    let algorithm = Algorithm::named(&header.alg).ok_or(TokenError::UnsupportedAlgorithm)?;
-    let key = match &header.kid {
-        Some(kid) => keys.get(kid).ok_or_else(|| unknown_key(kid))?,
-        None => fallback.ok_or(TokenError::NoKey)?,
-    };
-    let key = key.under(algorithm).ok_or(TokenError::WrongAlgorithm)?;
-    if key.verify_sig(signed.as_bytes(), &signature).is_err() {
-        return Err(TokenError::BadSignature);
-    }
-
-    let Ok(claims) = serde_json::from_slice::<Map<String, Value>>(&claims) else { return Err(TokenError::BadClaims) };
-    let claims = Claims(claims);
-    let exp = claims.check_times(rules, now)?;
-    claims.check_origin(rules)?;
-    Ok(Verified {
-        tenant: rules.tenant.as_ref().map(|rule| claims.tenant(rule)).transpose()?,
-        subject: claims.subject(rules)?,
-        groups: rules.groups_claim.as_ref().map_or_else(|| Ok(Vec::new()), |claim| claims.texts(claim))?,
-        exp,
-        jti: claims.text("jti")?.map(str::to_owned),
-        kid: header.kid,
-    })
+    Unverified::parse(token)?.verify(keys, fallback)?.check(rules, now)
 }
 
-/// What a signature has proved to be the issuer's words.
+impl<'t> Unverified<'t> {
+    /// Takes a token apart.
+    ///
+    /// # Errors
+    /// If it is malformed, or no key of ours could ever take it.
+    pub fn parse(token: &'t str) -> Result<Self, TokenError> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(TokenError::TooLong);
+        }
+        let (signed, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
+        let (header, claims) = signed.split_once('.').ok_or(TokenError::Malformed)?;
+        let (header, claims, signature) = (decode(header)?, decode(claims)?, decode(signature)?);
+        let Ok(header) = serde_json::from_slice::<Header>(&header) else { return Err(TokenError::BadHeader) };
+        if header.crit.is_some() {
+            return Err(TokenError::CriticalExtension);
+        }
+        // Before a key is looked for: a caller who fetches keys on `UnknownKey` is not made to by a token that no key takes.
+        let algorithm = Algorithm::named(&header.alg).ok_or(TokenError::UnsupportedAlgorithm)?;
+        let Ok(claims) = serde_json::from_slice(&claims) else { return Err(TokenError::BadClaims) };
+        Ok(Self { signed, header, algorithm, claims: Claims(claims), signature })
+    }
+
+    /// Whether it claims to be of this issuer: worth asking its keys, and no more than that.
+    #[must_use]
+    pub fn claims_issuer(&self, issuer: &str) -> bool {
+        self.claims.0.get("iss").and_then(Value::as_str) == Some(issuer)
+    }
+
+    /// Whether it names a key at all.
+    #[must_use]
+    pub fn names_key(&self) -> bool {
+        self.header.kid.is_some()
+    }
+
+    /// Checks who signed it. A token that names its key is checked with that one only, one that names none with the fallback
+    /// only.
+    ///
+    /// # Errors
+    /// If the key is not known, or did not sign it.
+    pub fn verify(&self, keys: &KeySet, fallback: Option<&Key>) -> Result<Signed<'_>, TokenError> {
+        let key = match &self.header.kid {
+            Some(kid) => keys.get(kid).ok_or_else(|| unknown_key(kid))?,
+            None => fallback.ok_or(TokenError::NoKey)?,
+        };
+        let key = key.under(self.algorithm).ok_or(TokenError::WrongAlgorithm)?;
+        if key.verify_sig(self.signed.as_bytes(), &self.signature).is_err() {
+            return Err(TokenError::BadSignature);
+        }
+        Ok(Signed(self))
+    }
+}
+
+/// A token whose signature is right: its claims are the words of whoever holds the key.
+#[derive(Clone, Copy, Debug)]
+pub struct Signed<'t>(&'t Unverified<'t>);
+
+impl Signed<'_> {
+    /// Checks what it says at `now` (seconds since 1970). Revocation is not looked at: that takes
+    /// [`crate::revocation::Revoked::contains`].
+    ///
+    /// # Errors
+    /// If it is not valid now, not meant for us, or does not say what the rules ask for.
+    pub fn check(&self, rules: &TokenRules, now: i64) -> Result<Verified, TokenError> {
+        let Unverified { header, claims, .. } = self.0;
+        let exp = claims.check_times(rules, now)?;
+        claims.check_origin(rules)?;
+        Ok(Verified {
+            tenant: rules.tenant.as_ref().map(|rule| claims.tenant(rule)).transpose()?,
+            subject: claims.subject(rules)?,
+            groups: rules.groups_claim.as_ref().map_or_else(|| Ok(Vec::new()), |claim| claims.texts(claim))?,
+            exp,
+            jti: claims.text("jti")?.map(str::to_owned),
+            kid: header.kid.clone(),
+        })
+    }
+}
+
+/// What a token says. Only a signature proves that it is the issuer's words.
+#[derive(Clone, Debug)]
 struct Claims(Map<String, Value>);
 
 impl Claims {

@@ -134,6 +134,12 @@ impl Cursor {
         self.state(|state| state.expired)
     }
 
+    /// Behind the last position that this process has booked as expired. Whatever came before may still be in flight: its reader
+    /// had it before it was gone.
+    pub fn expired_until(&self) -> Position {
+        self.state(|state| state.expired_until)
+    }
+
     /// The owner's bytes, as the last settle left them.
     pub fn books(&self) -> Vec<u8> {
         self.state(|state| state.books.clone())

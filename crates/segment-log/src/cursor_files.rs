@@ -190,8 +190,10 @@ impl CursorFiles {
 
         let file = self.reserve(target, capacity)?;
         let path = &self.paths[target];
-        // Whatever happens from here on, this generation is used up: half of it may reach the disk.
+        // Whatever happens from here on, this generation is used up: half of it may reach the disk, or all of it. A start would
+        // then not look into the file in use, so nothing more may go there.
         self.generation += 1;
+        self.spent = true;
         write_all(file.as_ref(), &mut [IoSlice::new(&bytes)], 0).at("write", path)?;
         file.sync().at("sync", path)?;
         self.current = target;

@@ -41,6 +41,8 @@ pub(crate) struct State {
     pub(crate) books: Vec<u8>,
     /// Not stored: the configuration says it at every start.
     pub(crate) on_full: Option<OnFull>,
+    /// Behind the last position that was booked as expired. Not stored: at a start nothing is under way.
+    pub(crate) expired_until: Position,
 }
 
 impl State {
@@ -54,6 +56,7 @@ impl State {
             ranges: Ranges::new(start),
             books: Vec::new(),
             on_full: None,
+            expired_until: 0,
         }
     }
 
@@ -94,6 +97,7 @@ impl State {
         let expired = counts::sub(held, settled);
         self.expired = counts::add(self.expired, expired);
         self.ranges.cover(Range { start, end, counts: counts::add(settled, expired) });
+        self.expired_until = self.expired_until.max(end);
         Ok(Some(expired))
     }
 
@@ -124,7 +128,8 @@ impl State {
         let size = usize::try_from(take_varint(rest)?).ok()?;
         let books = rest.get(..size)?.to_vec();
         let attached = fixed[0] & 1 == 1;
-        let state = Self { attached, start, start_totals, settled, expired, ranges, books, on_full: None };
+        let state =
+            Self { attached, start, start_totals, settled, expired, ranges, books, on_full: None, expired_until: 0 };
         Some((String::from_utf8(name.to_vec()).ok()?, state))
     }
 }
@@ -212,6 +217,11 @@ impl Cursors {
         self.write(Kind::Cursor, &state.encode(name))?;
         self.states.insert(name.to_owned(), state);
         Ok(())
+    }
+
+    /// Takes back changes that were to be durable and may not be. What was written of them may still be found after a restart.
+    pub(crate) fn restore(&mut self, states: Vec<(String, State)>) {
+        self.states.extend(states);
     }
 
     /// Sets a cursor's policy, which is not stored.

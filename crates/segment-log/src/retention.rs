@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::cursors::{Cursors, Mark};
+use crate::cursors::{self, Cursors, Mark};
 use crate::format::PREPARED;
 use crate::log::{Log, Prepared, State, lock};
 use crate::record::AppendError;
@@ -111,7 +111,7 @@ fn active_alone(log: &Log, max_size: u64) -> Result<(), AppendError> {
     let cursors = lock(&log.cursors);
     let mut state = lock(&log.state);
     let policy = state.on_full.unwrap_or(lock(&log.shared.limits).on_full);
-    let refuses = |cursor: &crate::cursors::State| {
+    let refuses = |cursor: &cursors::State| {
         cursor.attached && cursor.ranges.low() < state.head && cursor.on_full.unwrap_or(policy) == OnFull::Refuse
     };
     let is_refused = cursors.iter().any(|(_, cursor)| refuses(cursor));
@@ -239,12 +239,9 @@ fn drop_oldest(log: &Log, allow: Allow, recycle: Recycle) -> Result<Dropped, IoF
     if cursors.closed || !may_go(log, &cursors, &segment, to, allow) {
         return Ok(Dropped::Kept);
     }
-    expire(log, &mut cursors, to, to_totals)?;
-    if to == head.durable {
-        // No segment says any more where the log is.
-        cursors.set_mark(head)?;
-    }
-    cursors.sync()?;
+    // No segment says any more where the log is.
+    let mark = (to == head.durable).then_some(head);
+    expire(log, &mut cursors, to, to_totals, mark)?;
 
     let mut state = lock(&log.state);
     if !state.segments.front().is_some_and(|oldest| Arc::ptr_eq(&oldest.file, &segment.file)) {
@@ -313,20 +310,41 @@ fn may_go(log: &Log, cursors: &Cursors, segment: &Segment, to: Position, allow: 
     }
 }
 
-/// Books what goes, for detached cursors too.
-fn expire(log: &Log, cursors: &mut Cursors, to: Position, to_totals: Counts) -> Result<(), IoFailure> {
-    let behind: Vec<String> =
-        cursors.iter().filter(|(_, state)| state.ranges.low() < to).map(|(name, _)| name.to_owned()).collect();
-    for name in behind {
-        let Some(mut state) = cursors.get(&name).cloned() else { continue };
-        let mut sound = |side, position| {
-            if position == to { Ok((to, to_totals)) } else { log.sound(side, position) }
-        };
-        let expired = state.expire(0, to, &mut sound)?;
-        cursors.put(&name, state)?;
-        if let Some(counts) = expired.filter(|counts| *counts != [0; 3]) {
-            let expired = Expired { log: log.name.clone(), cursor: name, counts };
-            lock(&log.shared.report).expired.push(expired);
+/// Books what goes, for detached cursors too: durably, or not at all. Who reads goes on behind what has expired; were that
+/// pending again after a power cut, it would come after what is newer.
+fn expire(
+    log: &Log,
+    cursors: &mut Cursors,
+    to: Position,
+    to_totals: Counts,
+    mark: Option<Mark>,
+) -> Result<(), IoFailure> {
+    let behind = cursors.iter().filter(|(_, state)| state.ranges.low() < to);
+    let behind: Vec<(String, cursors::State)> = behind.map(|(name, state)| (name.to_owned(), state.clone())).collect();
+    let mut book = || -> Result<Vec<Expired>, IoFailure> {
+        let mut booked = Vec::new();
+        for (name, state) in &behind {
+            let mut state = state.clone();
+            let mut sound = |side, position| {
+                if position == to { Ok((to, to_totals)) } else { log.sound(side, position) }
+            };
+            let expired = state.expire(0, to, &mut sound)?;
+            cursors.put(name, state)?;
+            if let Some(counts) = expired.filter(|counts| *counts != [0; 3]) {
+                booked.push(Expired { log: log.name.clone(), cursor: name.clone(), counts });
+            }
+        }
+        if let Some(mark) = mark {
+            cursors.set_mark(mark)?;
+        }
+        cursors.sync()?;
+        Ok(booked)
+    };
+    match book() {
+        Ok(booked) => lock(&log.shared.report).expired.extend(booked),
+        Err(failure) => {
+            cursors.restore(behind);
+            return Err(failure);
         }
     }
     Ok(())

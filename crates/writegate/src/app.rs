@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use writegate_config::{Changes, Config, Listener, Problems};
 
-use crate::auth::{AuthError, Authentication};
+use crate::auth::{AuthError, Authentication, Providers};
 use crate::chain::Chain;
 use crate::clock::now_ms;
 use crate::delivery::Patience;
@@ -41,7 +41,8 @@ pub(crate) struct App {
     pub(crate) config: ArcSwap<Config>,
     config_file: Option<PathBuf>,
     gate: Arc<ArcSwap<Gate>>,
-    authentication: Arc<ArcSwap<Authentication>>,
+    pub(crate) authentication: Arc<ArcSwap<Authentication>>,
+    providers: Providers,
     /// `None`: the admin server speaks plain HTTP.
     pub(crate) admin_tls: ArcSwapOption<rustls::ServerConfig>,
     /// Pushes are refused: the process is about to end.
@@ -193,7 +194,10 @@ impl Gateway {
         let engine = Engine::open(ground, &config).await?;
         let push_stats = Arc::new(PushStats::default());
         let closing = Arc::new(AtomicBool::new(false));
-        let authentication = Arc::new(ArcSwap::from_pointee(Authentication::load(&config).map_err(Box::new)?));
+        let providers = Providers::default();
+        let authentication = Authentication::load(&config, &providers).map_err(Box::new)?;
+        authentication.begin();
+        let authentication = Arc::new(ArcSwap::from_pointee(authentication));
         let gate = Gate::new(
             Arc::clone(&engine.tenants),
             Arc::clone(&authentication),
@@ -209,6 +213,7 @@ impl Gateway {
             config_file,
             gate: Arc::new(ArcSwap::from_pointee(gate)),
             authentication,
+            providers,
             admin_tls: ArcSwapOption::new(admin_tls(&config)?),
             closing,
             listeners: tokio::sync::Mutex::default(),
@@ -351,10 +356,12 @@ impl App {
         }
         // What can fail comes first, so that a failure leaves everything as it was.
         let log_limits = engine::limits(&new.log)?;
-        let authentication = Authentication::load(&new).map_err(Box::new).map_err(StartError::Authentication)?;
+        let authentication = Authentication::load(&new, &self.providers).map_err(Box::new);
+        let authentication = authentication.map_err(StartError::Authentication)?.after(&self.authentication.load());
         let admin_tls = admin_tls(&new)?;
         self.listen(&new).await?;
         self.admin_tls.store(admin_tls);
+        authentication.begin();
         self.authentication.store(Arc::new(authentication));
         self.engine.set_limits(log_limits, &new);
         if diff.limits {
@@ -465,7 +472,8 @@ fn fingerprints(main: &Path, files: &[PathBuf]) -> Vec<Fingerprint> {
 
 /// What of the files that a configuration names cannot be used: certificates, keys, credentials.
 pub(crate) fn unusable(config: &Config) -> Vec<String> {
-    let authentication = Authentication::load(config).err().map(|error| Chain(&error).to_string());
+    let authentication =
+        Authentication::load(config, &Providers::default()).err().map(|error| Chain(&error).to_string());
     let listeners = config.listeners.iter().filter_map(|listener| settings(listener).err());
     let tls = listeners.chain(admin_tls(config).err()).map(|error| Chain(&error).to_string());
     authentication.into_iter().chain(tls).collect()

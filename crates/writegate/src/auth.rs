@@ -3,8 +3,12 @@
 //! Made anew from the configuration and the files it names at each reload, and with it what was found out before.
 
 mod peer;
+mod provider;
+mod roles;
+mod signed;
+mod speaker;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,18 +20,21 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use identity::cache::{CacheKey, NoRandomness, VerifiedCache};
 use identity::certificate::{Certificate, CertificateRules, Field, TenantError};
-use identity::key::{Key, KeyError};
-use identity::key_set::{KeySet, KeySetError, ParsedKeySet};
-use identity::pattern::{InvalidPattern, Pattern};
-use identity::revocation::Revoked;
+use identity::key::KeyError;
+use identity::key_set::KeySetError;
+use identity::pattern::InvalidPattern;
 use identity::secret::{InvalidPassword, Password, TokenDigest};
-use identity::token::{self, TenantClaim, TokenRules, Verified};
+use outbound::tls::TlsError as ClientTlsError;
 use tokio::sync::Semaphore;
 use writegate_config::{
-    Authenticator, CertificateSource, Config, Credential, Jwt, JwtKeys, ReadSecret, SecretSource, TenantName,
+    Authenticator, CertificateSource, Config, Credential, Login, ReadSecret, SecretSource, TenantName,
 };
 
 pub(crate) use self::peer::Peer;
+pub(crate) use self::provider::{Providers, Standing};
+use self::roles::Roles;
+use self::signed::Signers;
+pub(crate) use self::speaker::Speaker;
 use crate::clock::now_ms;
 use crate::offload::offload;
 use crate::tls::{Authorities, TlsError};
@@ -48,23 +55,28 @@ pub(crate) struct Authentication {
     users: HashMap<String, Vec<(Arc<Password>, TenantName)>>,
     /// What an unknown user's password is compared with, so that it takes as long as a known one's.
     nobody: Option<Arc<Password>>,
-    signed: Vec<Signed>,
+    signers: Signers,
     certificates: Vec<CertificateRules>,
     /// Of the tenants that have some of their own.
     authorities: HashMap<TenantName, Authorities>,
+    /// Of those of Observatorium's tenants whose senders log in with a certificate.
+    logins: HashMap<TenantName, Authorities>,
+    /// Of those whose senders log in.
+    roles: Roles,
     /// Credentials that were verified.
-    remembered: VerifiedCache<TenantName>,
+    remembered: VerifiedCache<Speaker>,
     /// Another one for each.
     number: u64,
     slow_checks: Semaphore,
+    checks: Arc<Checks>,
 }
 
-/// How signed tokens of one kind are checked.
-struct Signed {
-    keys: KeySet,
-    fallback: Option<Key>,
-    rules: TokenRules,
-    revoked: Revoked,
+/// How many credentials were checked in full since the start of the process: signatures verified and password hashes
+/// computed, because nothing was remembered of them.
+#[derive(Debug, Default)]
+pub(crate) struct Checks {
+    pub(crate) tokens: AtomicU64,
+    pub(crate) passwords: AtomicU64,
 }
 
 /// A configuration's credentials cannot be used.
@@ -138,6 +150,22 @@ pub enum AuthError {
         /// Why.
         source: TlsError,
     },
+    /// Those of a tenant of Observatorium cannot.
+    #[error("the mTLS authorities of tenant {tenant:?} cannot be used")]
+    Login {
+        /// Whose.
+        tenant: String,
+        /// Why.
+        source: TlsError,
+    },
+    /// The settings by which a provider of keys is reached cannot be used.
+    #[error("the TLS settings towards {provider} cannot be used")]
+    Provider {
+        /// Its issuer or URL.
+        provider: String,
+        /// Why.
+        source: ClientTlsError,
+    },
     /// The system has no randomness.
     #[error("the system has no randomness")]
     NoRandomness(#[from] NoRandomness),
@@ -158,28 +186,38 @@ pub(crate) enum Denied {
     /// It is valid, but stands for nobody, or for somebody else than what else is shown.
     #[error("not allowed to write for this tenant")]
     Forbidden,
+    /// It is of an identity provider whose keys are not known, or not new enough, and cannot be fetched.
+    #[error("the keys that check this token cannot be fetched from its identity provider at this moment")]
+    NoKeys,
     /// Too many passwords are being checked.
     #[error("too many credentials are being checked at this moment")]
     Busy,
 }
 
 impl Authentication {
-    /// Reads what the configuration names.
+    /// Reads what the configuration names. Keys that are to be fetched are not waited for: see [`Authentication::begin`].
     ///
     /// # Errors
     /// When a credential, key or certificate cannot be read or used.
-    pub(crate) fn load(config: &Config) -> Result<Self, AuthError> {
+    pub(crate) fn load(config: &Config, providers: &Providers) -> Result<Self, AuthError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
+        let jwts = config.authentication.iter().filter_map(|way| match way {
+            Authenticator::Jwt(jwt) => Some(&**jwt),
+            Authenticator::ClientCertificate(_) => None,
+        });
         let mut this = Self {
             tokens: HashMap::new(),
             users: HashMap::new(),
             nobody: None,
-            signed: Vec::new(),
+            signers: Signers::load(jwts, config, providers)?,
             certificates: Vec::new(),
             authorities: HashMap::new(),
+            logins: HashMap::new(),
+            roles: Roles::new(config),
             remembered: VerifiedCache::new(MOST_REMEMBERED)?,
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             slow_checks: Semaphore::new(SLOW_CHECKS),
+            checks: Arc::default(),
         };
         // A list says by whom it is, so that all may be shown all.
         let lists = config.listeners.iter().filter_map(|listener| listener.tls.as_ref()?.crl_file.as_deref());
@@ -193,14 +231,48 @@ impl Authentication {
                     .map_err(|source| AuthError::Authorities { tenant: tenant.to_string(), source })?;
                 this.authorities.insert(tenant.clone(), authorities);
             }
+            if let Some(Login::Certificate(authorities)) = &settings.login {
+                let authorities = Authorities::of(authorities, &lists)
+                    .map_err(|source| AuthError::Login { tenant: tenant.to_string(), source })?;
+                this.logins.insert(tenant.clone(), authorities);
+            }
         }
         for authenticator in &config.authentication {
-            match authenticator {
-                Authenticator::Jwt(jwt) => this.signed.push(Signed::load(jwt)?),
-                Authenticator::ClientCertificate(rules) => this.certificates.push(certificate_rules(rules)?),
+            if let Authenticator::ClientCertificate(rules) = authenticator {
+                this.certificates.push(certificate_rules(rules)?);
             }
         }
         Ok(this)
+    }
+
+    /// Takes the place of an earlier one, and counts on from there.
+    #[must_use]
+    pub(crate) fn after(self, earlier: &Self) -> Self {
+        Self { checks: Arc::clone(&earlier.checks), ..self }
+    }
+
+    pub(crate) fn checks(&self) -> &Checks {
+        &self.checks
+    }
+
+    /// Begins to fetch the keys that are published elsewhere, if that has not begun.
+    pub(crate) fn begin(&self) {
+        self.signers.providers().into_iter().for_each(|provider| provider.begin());
+    }
+
+    /// How those stand whose keys are fetched, by name. Those that are asked in two ways are one, as good as the worse.
+    pub(crate) fn providers(&self) -> BTreeMap<String, Standing> {
+        let mut standings: BTreeMap<String, Standing> = BTreeMap::new();
+        for provider in self.signers.providers() {
+            let standing = provider.standing();
+            let known = standings
+                .entry(provider.name().to_owned())
+                .or_insert_with(|| Standing { last_success_ms: i64::MAX, ..Standing::default() });
+            known.fetched += standing.fetched;
+            known.failed += standing.failed;
+            known.last_success_ms = known.last_success_ms.min(standing.last_success_ms);
+        }
+        standings
     }
 
     fn add_credential(&mut self, tenant: &TenantName, credential: &Credential) -> Result<(), AuthError> {
@@ -237,8 +309,8 @@ impl Authentication {
         }
     }
 
-    /// The tenant for which a request speaks by what it shows; `None` if it shows nothing that is asked for here.
-    /// `authorities`: of the listener.
+    /// For whom a request speaks by what it shows; `None` if it shows nothing that is asked for here. `authorities`: of the
+    /// listener.
     ///
     /// # Errors
     /// When something it shows is not taken, or two things stand for different tenants.
@@ -247,18 +319,18 @@ impl Authentication {
         headers: &HeaderMap,
         peer: &Peer,
         authorities: Option<&Authorities>,
-    ) -> Result<Option<TenantName>, Denied> {
+    ) -> Result<Option<Speaker>, Denied> {
         let by_header = self.by_header(headers).await?;
-        let by_certificate = peer.tenant(self, authorities)?;
+        let by_certificate = peer.speaker(self, authorities)?;
         match (by_header, by_certificate) {
-            (Some(one), Some(other)) if one != other => Err(Denied::Forbidden),
+            (Some(one), Some(other)) => one.both(&other).map(Some).ok_or(Denied::Forbidden),
             (one, other) => Ok(one.or(other)),
         }
     }
 
-    async fn by_header(&self, headers: &HeaderMap) -> Result<Option<TenantName>, Denied> {
+    async fn by_header(&self, headers: &HeaderMap) -> Result<Option<Speaker>, Denied> {
         // Where nothing can be checked, the header is somebody else's: of a proxy before the gateway.
-        if self.tokens.is_empty() && self.users.is_empty() && self.signed.is_empty() {
+        if self.tokens.is_empty() && self.users.is_empty() && self.signers.is_empty() {
             return Ok(None);
         }
         let mut values = headers.get_all(AUTHORIZATION).iter();
@@ -271,7 +343,7 @@ impl Authentication {
         let (scheme, shown) = value.trim().split_once([' ', '\t']).ok_or(Denied::Format)?;
         let shown = shown.trim();
         if scheme.eq_ignore_ascii_case("bearer") && !shown.is_empty() {
-            self.by_token(shown).map(Some)
+            self.by_token(shown).await.map(Some)
         } else if scheme.eq_ignore_ascii_case("basic") {
             self.by_password(shown).await.map(Some)
         } else {
@@ -280,24 +352,25 @@ impl Authentication {
     }
 
     /// A user and a password, or any user with a token as the password, for senders that know only that.
-    async fn by_password(&self, shown: &str) -> Result<TenantName, Denied> {
+    async fn by_password(&self, shown: &str) -> Result<Speaker, Denied> {
         let decoded = STANDARD.decode(shown).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let decoded = decoded.ok_or(Denied::Format)?;
         // RFC 7617 §2: the first colon ends the user's name.
         let (username, password) = decoded.split_once(':').ok_or(Denied::Format)?;
         let key = self.remembered.key_of(&[b"basic", decoded.as_bytes()]);
-        if let Some(tenant) = self.remembered.get(&key, now_seconds()) {
-            return Ok(tenant);
+        if let Some(speaker) = self.remembered.get(&key, now_seconds()) {
+            return Ok(speaker);
         }
         let mut tried = false;
         for (known, tenant) in self.users.get(username).map(Vec::as_slice).unwrap_or_default() {
             tried |= known.bcrypt_cost().is_some();
             if self.is(known, password).await? {
-                self.remember(key, tenant, None);
-                return Ok(tenant.clone());
+                let speaker = Speaker::from(tenant.clone());
+                self.remember(key, &speaker, None);
+                return Ok(speaker);
             }
         }
-        let by_token = if password.is_empty() { Err(Denied::Token) } else { self.by_token(password) };
+        let by_token = if password.is_empty() { Err(Denied::Token) } else { self.by_token(password).await };
         if let (Err(_), false, Some(nobody)) = (&by_token, tried, &self.nobody) {
             self.is(nobody, password).await?;
         }
@@ -311,42 +384,39 @@ impl Authentication {
         }
         let turn = tokio::time::timeout(SLOW_CHECK_WITHIN, self.slow_checks.acquire()).await;
         let Ok(Ok(_turn)) = turn else { return Err(Denied::Busy) };
+        self.checks.passwords.fetch_add(1, Ordering::Relaxed);
         let (known, shown) = (Arc::clone(known), shown.to_owned());
         offload(move || known.is(shown.as_bytes())).await.map_err(|_panicked| Denied::Busy)
     }
 
-    fn by_token(&self, shown: &str) -> Result<TenantName, Denied> {
+    async fn by_token(&self, shown: &str) -> Result<Speaker, Denied> {
         if let Some(tenant) = self.tokens.get(&TokenDigest::of(shown)) {
-            return Ok(tenant.clone());
+            return Ok(tenant.clone().into());
         }
-        if self.signed.is_empty() {
+        if self.signers.is_empty() {
             return Err(Denied::Token);
         }
-        let key = self.remembered.key_of(&[b"token", shown.as_bytes()]);
+        // What was verified with other keys is remembered under another key of the cache.
+        let epoch = self.signers.epoch().to_le_bytes();
+        let key = self.remembered.key_of(&[b"token", &epoch, shown.as_bytes()]);
         let now = now_seconds();
-        if let Some(tenant) = self.remembered.get(&key, now) {
-            return Ok(tenant);
+        if let Some(speaker) = self.remembered.get(&key, now) {
+            return Ok(speaker);
         }
-        for signed in &self.signed {
-            match signed.verify(shown, now) {
-                Ok((tenant, expires)) => {
-                    self.remember(key, &tenant, expires);
-                    return Ok(tenant);
-                }
-                Err(why) => tracing::debug!(why, "a token is not taken"),
-            }
-        }
-        Err(Denied::Token)
+        self.checks.tokens.fetch_add(1, Ordering::Relaxed);
+        let (speaker, expires) = self.signers.speaker_of(shown, &self.roles, now).await?;
+        self.remember(key, &speaker, expires);
+        Ok(speaker)
     }
 
-    fn remember(&self, key: CacheKey, tenant: &TenantName, expires: Option<i64>) {
+    fn remember(&self, key: CacheKey, speaker: &Speaker, expires: Option<i64>) {
         let latest = now_seconds() + REMEMBERED_FOR_SECONDS;
         let expires = expires.map_or(latest, |at| at.min(latest));
-        self.remembered.insert(key, tenant.clone(), expires, self.remembered.generation());
+        self.remembered.insert(key, speaker.clone(), expires, self.remembered.generation());
     }
 
-    /// For whom a certificate speaks.
-    fn by_certificate(&self, certificate: &Certificate) -> Result<TenantName, Denied> {
+    /// The tenant that a certificate names by the rules for all.
+    fn named_by(&self, certificate: &Certificate) -> Result<Option<TenantName>, Denied> {
         let mut named = None;
         for rules in &self.certificates {
             match rules.tenant_of(certificate) {
@@ -356,63 +426,13 @@ impl Authentication {
                 Ok(_) | Err(TenantError::Ambiguous { .. }) => return Err(Denied::Forbidden),
             }
         }
-        let first = named.ok_or(Denied::Forbidden)?;
-        TenantName::new(&first).map_err(|_invalid| Denied::Forbidden)
+        named.map(|name| TenantName::new(&name).map_err(|_invalid| Denied::Forbidden)).transpose()
     }
 }
 
 impl std::fmt::Debug for Authentication {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Authentication").finish_non_exhaustive()
-    }
-}
-
-impl Signed {
-    fn load(jwt: &Jwt) -> Result<Self, AuthError> {
-        let (place, text) = match &jwt.keys {
-            JwtKeys::File(path) => (path.display().to_string(), read(path)?),
-            JwtKeys::Environment(name) => {
-                let text = std::env::var(name).map_err(|_unset| AuthError::Variable(name.clone()))?;
-                (format!("the environment variable {name}"), text)
-            }
-            // Refused when the configuration is loaded.
-            JwtKeys::Url(url) | JwtKeys::Issuer(url) => return Err(AuthError::Variable(url.redacted())),
-        };
-        let parsed = KeySet::parse(&text).map_err(|source| AuthError::KeySet { place: place.clone(), source })?;
-        let ParsedKeySet { keys, refused } = parsed;
-        for key in refused {
-            tracing::warn!(place, key = key.name, error = %key.source, "a key is not taken; the others are");
-        }
-        let fallback = jwt.fallback_key_file.as_ref().map(|path| {
-            Key::from_pem(&read(path)?).map_err(|source| AuthError::Fallback { path: path.clone(), source })
-        });
-        let pattern: Pattern = jwt.tenant_pattern.to_string().parse()?;
-        Ok(Self {
-            keys,
-            fallback: fallback.transpose()?,
-            rules: TokenRules {
-                audience: jwt.audience.clone(),
-                issuer: None,
-                tenant: Some(TenantClaim { claim: jwt.tenant_claim.clone(), pattern }),
-                user_claim: None,
-                groups_claim: None,
-                require_exp: jwt.require_exp,
-                leeway_seconds: i64::try_from(jwt.leeway.as_secs()).unwrap_or(i64::MAX),
-            },
-            revoked: jwt.revoked_file.as_deref().map_or(Ok(String::new()), read).map(|text| Revoked::parse(&text))?,
-        })
-    }
-
-    /// The tenant, and when the token expires, in seconds since 1970.
-    fn verify(&self, shown: &str, now: i64) -> Result<(TenantName, Option<i64>), String> {
-        let verified = token::verify(shown, &self.keys, self.fallback.as_ref(), &self.rules, now);
-        let Verified { tenant, exp, jti, .. } = verified.map_err(|error| error.to_string())?;
-        if self.revoked.contains(shown, jti.as_deref()) {
-            return Err("the token is revoked".to_owned());
-        }
-        let tenant = tenant.ok_or("the token names no tenant")?;
-        let tenant = TenantName::new(&tenant).map_err(|error| error.to_string())?;
-        Ok((tenant, exp.map(|exp| exp.saturating_add(self.rules.leeway_seconds))))
     }
 }
 

@@ -161,6 +161,11 @@ impl Row {
         self.cursor.low()
     }
 
+    /// Behind the last position that has expired since the start; a request may still have what came before.
+    pub(crate) fn expired_until(&self) -> Position {
+        self.cursor.expired_until()
+    }
+
     pub(crate) fn is_settled(&self, position: Position) -> bool {
         self.cursor.is_settled(position)
     }

@@ -19,7 +19,7 @@ use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConf
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use writegate_config::{ClientAuth, ServerTls, TlsVersion};
+use writegate_config::{ClientAuth, ServerTls, TextSource, TlsVersion};
 
 /// The longest chain that a client may show; others are refused during the handshake.
 const MOST_CERTIFICATES: usize = 8;
@@ -226,9 +226,24 @@ impl Authorities {
     /// # Errors
     /// When a file cannot be read or used.
     pub(crate) fn load(ca_file: &Path, crl_files: &[&Path]) -> Result<Self, TlsError> {
-        let unusable = |reason: String| TlsError::Authorities { path: ca_file.into(), reason };
+        Self::parse(&read(ca_file)?, ca_file, crl_files)
+    }
+
+    /// As [`Self::load`], of authorities that are in a file or in the configuration itself.
+    ///
+    /// # Errors
+    /// When a file, or what is written, cannot be read or used.
+    pub(crate) fn of(authorities: &TextSource, crl_files: &[&Path]) -> Result<Self, TlsError> {
+        match authorities {
+            TextSource::File(ca_file) => Self::load(ca_file, crl_files),
+            TextSource::Inline(text) => Self::parse(text.as_bytes(), Path::new("what is written in `ca`"), crl_files),
+        }
+    }
+
+    fn parse(text: &[u8], place: &Path, crl_files: &[&Path]) -> Result<Self, TlsError> {
+        let unusable = |reason: String| TlsError::Authorities { path: place.into(), reason };
         let mut roots = RootCertStore::empty();
-        for certificate in certificates(ca_file)? {
+        for certificate in certificates_in(text, place)? {
             roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
         }
         let mut lists = Vec::new();
@@ -260,7 +275,11 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
+    certificates_in(&read(path)?, path)
+}
+
+fn certificates_in(text: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
     match read {
         Ok(certificates) if certificates.is_empty() => Err(TlsError::Empty { path: path.into(), what: "certificate" }),
         Ok(certificates) => Ok(certificates),

@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(90);
 const ENOUGH: f64 = 1_000.0;
 
 #[test]
-fn r_x1_r_p1_senders_with_certificate_token_or_neither_are_taken_for_their_tenants() {
+fn r_x1_r_p1_r_p13_senders_with_certificate_token_or_neither_are_taken_for_their_tenants() {
     let directory = tempfile::tempdir().expect("a directory");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let run = async { tokio::time::timeout(2 * LIMIT, run(directory.path())).await };

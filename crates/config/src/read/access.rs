@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::access::{
-    Authenticator, CertificateFiles, CertificateRules, CertificateSource, ClientAuth, Credential, Jwt, JwtKeys,
+    Authenticator, CertificateFiles, CertificateRules, CertificateSource, ClientAuth, Credential, Issuer, Jwt, JwtKeys,
     ServerTls,
 };
 use crate::endpoint::TlsVersion;
@@ -12,6 +12,8 @@ use crate::schema;
 use crate::secret::{SecretSource, TextSource};
 use crate::table::{Field, Report, Table};
 use crate::tenant::{NamePattern, TenantName};
+use crate::url::{Scheme, Url};
+use crate::warn;
 
 /// A server's `tls_config`; `None` if it says nothing, or has no certificate, which is reported.
 pub(super) fn server_tls(field: Field<'_>, report: &mut Report) -> Option<ServerTls> {
@@ -96,6 +98,10 @@ fn jwt(field: Field<'_>, report: &mut Report) -> Option<Jwt> {
     if !require_exp {
         table.field().warn(report, "tokens that never expire are taken", None);
     }
+    let is_fetched = matches!(keys, Some(JwtKeys::Url(_) | JwtKeys::Issuer(_)) | None);
+    if let Some(field) = table.get("tls_config").filter(|field| !is_fetched && !field.node.is_neutral()) {
+        field.warn(report, "has no effect: it goes with `jwks_url` and `issuer`", None);
+    }
     Some(Jwt {
         tls: table.get("tls_config").and_then(|tls| client::tls(tls, report)),
         audience,
@@ -120,8 +126,24 @@ fn jwt_keys(table: &Table<'_>, report: &mut Report) -> Option<JwtKeys> {
     match key {
         "key_set_file" => field.file(report).map(JwtKeys::File),
         "key_set_env" => field.parse(report, parse_variable).map(JwtKeys::Environment),
-        "jwks_url" => client::url(&field, report).map(JwtKeys::Url),
-        _ => client::url(&field, report).map(JwtKeys::Issuer),
+        "jwks_url" => {
+            let url = client::url(&field, report)?;
+            warn_of_plain_keys(&field, &url, report);
+            Some(JwtKeys::Url(url))
+        }
+        _ => {
+            let issuer = field.parse(report, Issuer::parse)?;
+            warn_of_plain_keys(&field, issuer.discovery(), report);
+            Some(JwtKeys::Issuer(issuer))
+        }
+    }
+}
+
+/// Whoever is between this gateway and the keys can make tokens.
+pub(super) fn warn_of_plain_keys(field: &Field<'_>, url: &Url, report: &mut Report) {
+    if url.scheme() == Scheme::Http && !warn::is_local(url) {
+        let message = "keys come over the network without TLS: whoever is between can speak for every tenant";
+        field.warn(report, message, Some("use https"));
     }
 }
 

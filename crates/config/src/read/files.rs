@@ -1,6 +1,8 @@
 //! Reads a file of `remote_write_files`: entries in our spelling, or Observatorium's additional write endpoints in one of
 //! its three spellings: a list, `endpoints:`, or `endpints:` (its proposal's slip).
 
+use std::path::Path;
+
 use crate::endpoint::Endpoint;
 use crate::node::{Node, Value};
 use crate::problem::Diagnostic;
@@ -13,22 +15,32 @@ use crate::table::{Field, Report, Table};
 const OBSERVATORIUM_KEYS: [&str; 4] = ["name", "url", "http_client_config", "tlsConfig"];
 const ONLY_OBSERVATORIUM_KEYS: [&str; 2] = ["http_client_config", "tlsConfig"];
 
-/// The endpoints of the file that `name` names. Problems inside it carry its name.
+/// The endpoints of the file that `name` names.
 pub(super) fn endpoints(name: &Field<'_>, endpoints: &mut Endpoints<'_>, report: &mut Report) -> Vec<Endpoint> {
-    let Some(path) = name.file(report) else { return Vec::new() };
+    within(name, report, |root, _, report| entries(root, endpoints, report)).unwrap_or_default()
+}
+
+/// What the file that `name` names holds, and its path. Problems inside it carry its name; file names in it are relative to
+/// the directory of the main file.
+pub(super) fn within<T>(
+    name: &Field<'_>,
+    report: &mut Report,
+    read: impl FnOnce(&Node, &Path, &mut Report) -> T,
+) -> Option<T> {
+    let path = name.file(report)?;
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) => {
             name.wrong(report, format_args!("cannot read {}: {error}", path.display()));
-            return Vec::new();
+            return None;
         }
     };
-    let main = std::mem::replace(&mut report.file, path);
-    let read = match Node::parse(&text, &report.file) {
-        Ok(root) => entries(&root, endpoints, report),
+    let main = std::mem::replace(&mut report.file, path.clone());
+    let read = match Node::parse(&text, &path) {
+        Ok(root) => Some(read(&root, &path, report)),
         Err(diagnostic) => {
             report.problems.push(Diagnostic::clone(&diagnostic));
-            Vec::new()
+            None
         }
     };
     report.file = main;

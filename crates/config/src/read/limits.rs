@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::limits::{LimitOverrides, Limits, OverLimit, PathPattern, RateLimit, TenantLimits};
 use crate::read::section;
-use crate::schema;
+use crate::schema::{self, Key};
 use crate::table::{Field, Report, Table};
 use crate::units::{InvalidUnit, parse_duration, parse_size};
 
@@ -64,11 +64,12 @@ fn optional<T, E: std::fmt::Display>(
 }
 
 fn rate_limits(list: &Field<'_>, report: &mut Report) -> Vec<RateLimit> {
-    list.items(report).into_iter().filter_map(|item| rate_limit(item, report)).collect()
+    list.items(report).into_iter().filter_map(|item| rate_limit(item, &[], report)).collect()
 }
 
-fn rate_limit(item: Field<'_>, report: &mut Report) -> Option<RateLimit> {
-    let table = Table::open(item, &schema::RATE_LIMIT, report);
+/// A rule; `extra`: what it may have beside our own keys.
+pub(super) fn rate_limit(item: Field<'_>, extra: &'static [Key], report: &mut Report) -> Option<RateLimit> {
+    let table = Table::open_with(item, &schema::RATE_LIMIT, extra, report);
     let endpoint = table.required("endpoint", report).and_then(|field| field.parse(report, PathPattern::new));
     let limit = table.required("limit", report).and_then(|field| field.parse(report, parse_limit));
     let window = table.required("window", report).and_then(|field| field.parse(report, parse_window));

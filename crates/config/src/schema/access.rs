@@ -33,9 +33,9 @@ pub(crate) const JWT: Section = Section {
     keys: &[
         key("key_set_file", "file", "", "Opstrace's `{kid: PEM}` or a JWK set; exactly one of these four"),
         key("key_set_env", "environment variable", "", "a variable with the same"),
-        key("jwks_url", "url", "", "where a JWK set is").later(),
-        key("issuer", "url", "", "an OpenID provider, which says where its keys are").later(),
-        key("tls_config", "mapping", "", "TLS towards it").later(),
+        key("jwks_url", "url", "", "where a JWK set is"),
+        key("issuer", "url", "", "an OpenID provider, which says where its keys are; must be the token's `iss`"),
+        key("tls_config", "mapping", "", "TLS towards it"),
         key("audience", "text", "", "what `aud` must contain; absent: it is not checked"),
         key("tenant_claim", "text", "sub", "the claim that names the tenant"),
         key("tenant_pattern", "text with `{tenant}`", "tenant-{tenant}", "where in the claim"),

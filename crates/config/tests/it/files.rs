@@ -1,8 +1,9 @@
 //! Every file of `testdata/`: what it becomes, or exactly what is wrong with it.
 
 use std::fmt::Write;
+use std::path::Path;
 
-use writegate_config::{Auth, Scheme, SecretSource, StartFrom, load};
+use writegate_config::{Auth, Changes, Scheme, SecretSource, StartFrom, TextSource, diff, load};
 
 use crate::{config, parse_text, testdata, without_directory};
 
@@ -35,11 +36,51 @@ fn good_files_are_taken_and_warned_about() {
 }
 
 #[test]
-fn every_key_of_the_contract_is_known() {
-    let path = testdata("contract.bad.yml").remove(0);
-    for problem in load(&path).unwrap_err().0 {
-        assert!(problem.message.ends_with("not available in this version"), "{problem}");
+fn r_o1_the_sample_of_observatoriums_proposal_loads_as_it_is() {
+    let path = testdata("observatorium.good.yml").remove(0);
+    let endpoints = load(&path).unwrap().config.endpoints;
+    let [plain, secured] = endpoints.as_slice() else { panic!("{endpoints:?}") };
+    assert_eq!((plain.name.as_str(), plain.url.redacted().as_str()), ("remotewrite", "http://xyz/write"));
+    assert_eq!(
+        (secured.name.as_str(), secured.url.redacted().as_str()),
+        ("secured_remotewrite", "https://xyz:8443/secured_write")
+    );
+    let tls = secured.tls.as_ref().unwrap();
+    let files = [
+        tls.ca.as_ref().and_then(TextSource::file),
+        tls.identity.as_ref().and_then(|(cert, _)| cert.file()),
+        tls.identity.as_ref().and_then(|(_, key)| key.file()),
+    ];
+    let expected = ["/var/certs/ca.crt", "/var/certs/tls.crt", "/var/certs/tls.key"];
+    assert_eq!(files, expected.map(|file| Some(Path::new(file))));
+    for endpoint in &endpoints {
+        assert_eq!(endpoint.tenant_header.as_deref(), Some("THANOS-TENANT"), "R-O9");
     }
+}
+
+#[test]
+fn observatoriums_files_are_watched_and_a_change_of_roles_is_one_of_authentication() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    write("w.yml", "listeners: [{address: ':1'}]\ntenants_file: t.yaml\nrbac_file: r.yaml\n");
+    write("t.yaml", "tenants: [{name: a, id: '1', mTLS: {caPath: ca.crt}}]");
+    let rbac = |user: &str| {
+        format!(
+            "roles: [{{name: w, resources: [metrics], tenants: [a], permissions: [write]}}]\n\
+             roleBindings: [{{name: b, roles: [w], subjects: [{{kind: user, name: {user}}}]}}]"
+        )
+    };
+    write("r.yaml", &rbac("ann"));
+    let before = load(&directory.path().join("w.yml")).unwrap();
+    let watched = ["ca.crt", "r.yaml", "t.yaml", "w.yml"].map(|name| directory.path().join(name));
+    assert_eq!(before.config.watched_files, watched);
+    write("r.yaml", &rbac("ben"));
+    let after = load(&directory.path().join("w.yml")).unwrap();
+    let changed = diff(&before.config, &after.config);
+    assert!(changed.authentication && changed.tenants == Changes::default());
+    write("t.yaml", "tenants: [{name: a, id: '2', mTLS: {caPath: ca.crt}}]");
+    let changed = diff(&after.config, &load(&directory.path().join("w.yml")).unwrap().config);
+    assert_eq!(changed.tenants.changed.len(), 1);
 }
 
 #[test]

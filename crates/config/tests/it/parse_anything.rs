@@ -1,6 +1,9 @@
 //! Nothing that can be written makes the parser panic, and what it takes it can print and read again.
 
-use proptest::prelude::{ProptestConfig, Strategy, any, prop};
+use std::path::Path;
+
+use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_assert_eq};
+use writegate_config::load;
 
 use crate::{parse_text, testdata};
 
@@ -47,5 +50,30 @@ proptest::proptest! {
         let at = at.index(bytes.len());
         bytes[at] = byte;
         check(&String::from_utf8_lossy(&bytes));
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn damaged_files_of_observatorium_never_panic(roles in any::<bool>(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let directory = tempfile::tempdir().unwrap();
+        let [damaged, whole] = if roles { ["rbac.yaml", "tenants.yaml"] } else { ["tenants.yaml", "rbac.yaml"] };
+        let read = |name: &str| std::fs::read(Path::new("testdata/observatorium").join(name)).unwrap();
+        let mut bytes = read(damaged);
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        std::fs::write(directory.path().join(damaged), bytes).unwrap();
+        std::fs::write(directory.path().join(whole), read(whole)).unwrap();
+        let file = directory.path().join("w.yml");
+        let main = "listeners: [{address: ':1'}]\ntenants_file: tenants.yaml\nrbac_file: rbac.yaml\n";
+        std::fs::write(&file, main).unwrap();
+        if let Ok(loaded) = load(&file) {
+            let printed = loaded.config.to_yaml();
+            std::fs::write(&file, &printed).unwrap();
+            let again = load(&file).unwrap_or_else(|problems| panic!("{problems}\nin\n{printed}"));
+            prop_assert_eq!(again.config, loaded.config);
+        }
     }
 }

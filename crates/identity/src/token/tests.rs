@@ -146,6 +146,23 @@ fn the_issuer_must_be_the_one_that_is_asked_for() {
 }
 
 #[test]
+fn what_a_token_claims_before_its_signature_is_checked_is_known_and_checked_once_for_several_rules() {
+    let token = rsa_token(&header(), &claims(), &RSA_PKCS1_SHA256);
+    let parsed = Unverified::parse(&token).unwrap();
+    let issuer = claims()["iss"].as_str().unwrap().to_owned();
+    assert!(parsed.claims_issuer(&issuer) && !parsed.claims_issuer("me") && parsed.names_key());
+    assert!(matches!(parsed.verify(&known_keys(), None), Err(TokenError::UnknownKey { .. })));
+    let keys = pair_keys();
+    let signed = parsed.verify(&keys, None).unwrap();
+    assert!(signed.check(&rules(), NOW).is_ok());
+    let other = TokenRules { audience: Some("another".to_owned()), ..rules() };
+    assert_eq!(signed.check(&other, NOW), Err(TokenError::WrongAudience));
+    let nameless = rsa_token(&json!({"alg": "RS256"}), &json!({}), &RSA_PKCS1_SHA256);
+    let nameless = Unverified::parse(&nameless).unwrap();
+    assert!(!nameless.claims_issuer(&issuer) && !nameless.names_key());
+}
+
+#[test]
 fn a_token_without_a_key_id_is_for_the_fallback_key_only() {
     let token = rsa_token(&json!({"alg": "RS256"}), &claims(), &RSA_PKCS1_SHA256);
     let (own, other) = (Key::from_pem(&PAIR_PUBLIC).unwrap(), Key::from_pem(PEM).unwrap());

@@ -29,6 +29,31 @@ fn a_failed_sync_acknowledges_nothing_and_a_new_segment_starts() {
 }
 
 #[test]
+fn what_is_settled_after_a_failed_switch_of_the_cursor_files_survives_a_kill() {
+    for (operation, settles) in
+        [Operation::Write, Operation::Sync].into_iter().flat_map(|it| (1..16).map(move |n| (it, n)))
+    {
+        let mut rig = Rig::new(options());
+        let cursor = rig.log().cursor("c", Start::Oldest).unwrap();
+        for position in 0..=settles {
+            append(&rig.log(), 0, "record");
+            if position == settles {
+                rig.storage.fail(operation, 0, ErrorKind::Other);
+                // Whether this is a sync or a switch depends on how much was written.
+                rig.store().tick(0);
+                rig.storage.clear_faults();
+            }
+            cursor.settle(&[(position, [1, 10, 100])], &mut |_, books| books.resize(8_000, 0)).unwrap();
+        }
+        drop(cursor);
+        rig.kill();
+        let cursor = rig.log().cursor("c", Start::Oldest).unwrap();
+        assert_eq!((cursor.low(), rig.log().head()), (settles + 1, settles + 1), "{operation:?} fails at {settles}");
+        assert_balanced(&cursor);
+    }
+}
+
+#[test]
 fn all_appends_of_a_failed_commit_are_refused() {
     let rig = Rig::new(StoreOptions { segment_bytes: 1 << 20..=1 << 20, ..options() });
     let log = rig.log();

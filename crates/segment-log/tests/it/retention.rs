@@ -265,6 +265,34 @@ fn a_crash_between_booking_and_deleting_books_once() {
 }
 
 #[test]
+fn what_cannot_be_booked_durably_has_not_expired() {
+    for operation in [Operation::Write, Operation::Sync] {
+        let mut rig = Rig::new(options());
+        let log = rig.log();
+        let cursors = ["one", "other"].map(|name| log.cursor(name, Start::Oldest).unwrap());
+        fill(&rig, 10);
+        log.set_limits(Some(log.bytes() - 1), None);
+        rig.storage.fail(operation, 0, std::io::ErrorKind::Other);
+        let report = rig.store().tick(0);
+        assert_eq!((report.errors.len(), report.expired.len(), log.oldest()), (1, 0, 0), "{operation:?}");
+        for cursor in &cursors {
+            assert_eq!((cursor.low(), cursor.expired(), cursor.expired_until()), (0, [0; 3], 0));
+            assert_balanced(cursor);
+        }
+        settle(&cursors[0], 0);
+        assert_eq!(rig.store().tick(0).expired.len(), 2);
+        assert_eq!(cursors.each_ref().map(|cursor| cursor.expired()), [times(1), times(2)]);
+        assert_eq!(cursors.each_ref().map(|cursor| cursor.expired_until()), [2, 2]);
+        drop((log, cursors));
+        rig.power_cut(0);
+        let (log, names) = (rig.log(), ["one", "other"]);
+        let cursors = names.map(|name| log.cursor(name, Start::Oldest).unwrap());
+        assert_eq!(cursors.each_ref().map(|cursor| (cursor.low(), cursor.expired())), [(2, times(1)), (2, times(2))]);
+        cursors.iter().for_each(|cursor| assert_balanced(cursor));
+    }
+}
+
+#[test]
 fn a_reader_in_a_segment_that_goes_reads_it_to_its_end_or_meets_a_gap() {
     let rig = Rig::new(options());
     let log = rig.log();

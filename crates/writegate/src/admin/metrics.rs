@@ -19,6 +19,7 @@ pub(super) fn page(app: &App) -> String {
     let mut page = Page::default();
     process(&mut page, app);
     ingest(&mut page, app);
+    providers(&mut page, app);
     log(&mut page, app);
     let with_balance = |row: Arc<Row>| {
         let balance = row.balance();
@@ -96,6 +97,13 @@ fn ingest(page: &mut Page, app: &App) {
     let help = "TLS handshakes of listeners that did not come to their end";
     page.family("writegate_tls_handshake_failures_total", Kind::Counter, help);
     page.sample(&[], app.push_stats.handshake_failures.load(Ordering::Relaxed));
+    let (authentication, help) =
+        (app.authentication.load(), "Credentials checked in full: nothing was remembered of them.");
+    page.family("writegate_credential_checks_total", Kind::Counter, help);
+    for (kind, count) in [("token", &authentication.checks().tokens), ("password", &authentication.checks().passwords)]
+    {
+        page.sample(&[("kind", kind)], count.load(Ordering::Relaxed));
+    }
 
     let tenants = app.engine.tenants.list();
     let mut per_tenant = |name, help, read: &dyn Fn(&Tenant) -> Counts| {
@@ -163,6 +171,26 @@ fn ingest(page: &mut Page, app: &App) {
         "Highest timestamp accepted, over all tenants.",
     );
     page.sample(&[], tenants.iter().filter_map(|tenant| tenant.highest_timestamp()).max().map_or(0.0, seconds));
+}
+
+/// Who publishes the keys of tokens.
+fn providers(page: &mut Page, app: &App) {
+    let providers = app.authentication.load().providers();
+    page.family(
+        "writegate_key_fetches_total",
+        Kind::Counter,
+        "Fetches of the keys of tokens from those who publish them.",
+    );
+    for (provider, standing) in &providers {
+        for (result, count) in [("success", standing.fetched), ("failure", standing.failed)] {
+            page.sample(&[("provider", provider), ("result", result)], count);
+        }
+    }
+    let help = "When the keys of tokens were last fetched; 0 if never.";
+    page.family("writegate_key_fetch_last_success_timestamp_seconds", Kind::Gauge, help);
+    for (provider, standing) in &providers {
+        page.sample(&[("provider", provider)], seconds(standing.last_success_ms));
+    }
 }
 
 fn log(page: &mut Page, app: &App) {

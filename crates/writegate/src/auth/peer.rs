@@ -1,14 +1,15 @@
 //! The other end of a connection: its address, and the certificate that it showed when it connected.
 
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use identity::certificate::Certificate;
+use identity::certificate::{Certificate, CertificateSubject};
 use rustls::pki_types::CertificateDer;
 use tokio::time::Instant;
 
-use super::{Authentication, Denied, TenantName};
+use super::{Authentication, Denied, Speaker, TenantName};
 use crate::allowance::{Connected, Exceeded};
 use crate::tenant::Account;
 use crate::tls::Authorities;
@@ -33,7 +34,7 @@ struct Judged {
     /// By which configuration.
     number: u64,
     at: Instant,
-    verdict: Result<Option<TenantName>, Denied>,
+    verdict: Result<Option<Speaker>, Denied>,
 }
 
 impl Peer {
@@ -54,12 +55,12 @@ impl Peer {
         Ok(())
     }
 
-    /// The tenant for which the certificate speaks; `None` if there is none, or certificates name no tenants here.
-    pub(super) fn tenant(
+    /// For whom the certificate speaks; `None` if there is none, or certificates name no tenants here.
+    pub(super) fn speaker(
         &self,
         authentication: &Authentication,
         authorities: Option<&Authorities>,
-    ) -> Result<Option<TenantName>, Denied> {
+    ) -> Result<Option<Speaker>, Denied> {
         if self.chain.is_empty() {
             return Ok(None);
         }
@@ -79,38 +80,69 @@ impl Peer {
         &self,
         authentication: &Authentication,
         authorities: Option<&Authorities>,
-    ) -> Result<Option<TenantName>, Denied> {
+    ) -> Result<Option<Speaker>, Denied> {
         let Some(own) = self.chain.first() else { return Ok(None) };
         let by_listener = authorities.map(|authorities| authorities.judge(&self.chain));
         let is_trusted = matches!(by_listener, Some(Ok(())));
         let mut wrong: Vec<rustls::Error> = by_listener.and_then(Result::err).into_iter().collect();
-        // The tenants whose own authorities vouch for it.
-        let mut vouched: Vec<&TenantName> = Vec::new();
-        for (tenant, authorities) in &authentication.authorities {
-            match authorities.judge(&self.chain) {
-                Ok(()) => vouched.push(tenant),
-                Err(error) => wrong.push(error),
+        let mut vouching = |authorities: &HashMap<TenantName, Authorities>| {
+            let mut vouched = BTreeSet::new();
+            for (tenant, authorities) in authorities {
+                match authorities.judge(&self.chain) {
+                    Ok(()) => drop(vouched.insert(tenant.clone())),
+                    Err(error) => wrong.push(error),
+                }
             }
-        }
-        if !is_trusted && vouched.is_empty() {
+            vouched
+        };
+        // The tenants whose own authorities vouch for it.
+        let vouched = vouching(&authentication.authorities);
+        // Those of Observatorium, one of whose senders it may be.
+        let logins = vouching(&authentication.logins);
+        if !is_trusted && vouched.is_empty() && logins.is_empty() {
             // Those that do not know it say nothing about it.
             let wrong = wrong.into_iter().map(in_words).find(|why| why != UNKNOWN);
             return Err(Denied::Certificate(wrong.unwrap_or_else(|| UNKNOWN.to_owned())));
         }
-        if authentication.certificates.is_empty() {
+        let named = if authentication.certificates.is_empty() {
             // Without a rule only the authority says for whom it speaks; where there is none, it opens the door and no more.
-            return match vouched.as_slice() {
-                [] => Ok(None),
-                [tenant] => Ok(Some((*tenant).clone())),
-                _ => Err(Denied::Forbidden),
-            };
+            match vouched.iter().collect::<Vec<_>>().as_slice() {
+                [] if logins.is_empty() => return Ok(None),
+                [] => None,
+                [tenant] => Some((*tenant).clone()),
+                _ => return Err(Denied::Forbidden),
+            }
+        } else {
+            let named = authentication.named_by(&read(own)?)?;
+            named.filter(|tenant| authentication.is_spoken_for(tenant, &vouched, is_trusted))
+        };
+        if logins.is_empty() {
+            return named.map(|tenant| Some(tenant.into())).ok_or(Denied::Forbidden);
         }
-        let certificate = Certificate::from_der(own).map_err(|error| Denied::Certificate(error.to_string()))?;
-        let tenant = authentication.by_certificate(&certificate)?;
-        // A tenant's authorities speak for it and for no other; where it has some, no others speak for it.
-        let may_speak =
-            if authentication.authorities.contains_key(&tenant) { vouched.contains(&&tenant) } else { is_trusted };
-        if may_speak { Ok(Some(tenant)) } else { Err(Denied::Forbidden) }
+        let (mut tenants, otherwise) = match read(own)?.subject() {
+            Ok(CertificateSubject { name, groups }) => {
+                (authentication.roles.writable(&logins, &name, &groups), Denied::Forbidden)
+            }
+            Err(nameless) => (BTreeSet::new(), Denied::Certificate(nameless.to_string())),
+        };
+        tenants.extend(named);
+        Speaker::of(tenants).map(Some).ok_or(otherwise)
+    }
+}
+
+fn read(certificate: &CertificateDer<'_>) -> Result<Certificate, Denied> {
+    Certificate::from_der(certificate).map_err(|error| Denied::Certificate(error.to_string()))
+}
+
+impl Authentication {
+    /// Whether a certificate that names a tenant speaks for it, too. A tenant's authorities speak for it and for no other;
+    /// where it has some, no others speak for it; and where its senders log in, a name alone never does.
+    fn is_spoken_for(&self, tenant: &TenantName, vouched: &BTreeSet<TenantName>, is_trusted: bool) -> bool {
+        if self.authorities.contains_key(tenant) {
+            vouched.contains(tenant)
+        } else {
+            is_trusted && !self.roles.has(tenant)
+        }
     }
 }
 

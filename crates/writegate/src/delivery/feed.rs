@@ -38,8 +38,6 @@ pub(super) struct Feed {
     /// Nothing is read that this row has not settled.
     behind: Option<Arc<Row>>,
     next: Position,
-    /// Behind the last record that could not be read, if any.
-    damaged_until: Position,
     /// A failed read leaves none.
     reader: Option<Reader>,
 }
@@ -47,15 +45,7 @@ pub(super) struct Feed {
 impl Feed {
     pub(super) fn new(context: &Context) -> Self {
         let (log, row) = (Arc::clone(&context.tenant.log), Arc::clone(&context.row));
-        Self {
-            next: row.low(),
-            log,
-            row,
-            until: context.until(),
-            behind: context.behind.clone(),
-            damaged_until: 0,
-            reader: None,
-        }
+        Self { next: row.low(), log, row, until: context.until(), behind: context.behind.clone(), reader: None }
     }
 
     /// Nothing from there on may be read now.
@@ -76,11 +66,6 @@ impl Feed {
     /// How many records that is, those that are settled already among them.
     pub(super) fn behind(&self) -> u64 {
         self.limit().min(self.log.head()).saturating_sub(self.next)
-    }
-
-    /// Behind the last record that could not be read; 0 if all could.
-    pub(super) const fn damaged_until(&self) -> Position {
-        self.damaged_until
     }
 
     /// The position that is read next.
@@ -114,9 +99,6 @@ impl Feed {
                 }
                 Read::Gap { from, to, counts, cause } => {
                     self.next = to.min(limit);
-                    if cause == GapCause::Damaged {
-                        self.damaged_until = self.damaged_until.max(self.next);
-                    }
                     book_gap(&self.row, from..self.next, counts, cause)?;
                 }
             }

@@ -217,7 +217,8 @@ impl Delivery {
                 Some(footprint) => self.order.edited(position, footprint.iter().copied(), open),
                 None => self.order.as_it_came(position, record::footprint(&held.0.meta), open),
             };
-            let predecessors = predecessors.without_what_is_before(self.feed.damaged_until());
+            // What has expired or is damaged is not in the window, though what it would wait for may be under way.
+            let predecessors = predecessors.without_what_is_before(self.context.row.expired_until());
             self.window.admit(position, held, &predecessors);
         }
         Ok(())

@@ -74,8 +74,14 @@ pub(super) enum Refusal {
     /// One text for every cause, so that it does not tell which tenants exist.
     #[error("not allowed to write for this tenant (wg-forbidden)")]
     Forbidden,
+    #[error("{0}; try again (wg-identity-provider)")]
+    NoKeys(Denied),
     #[error("too many passwords are being checked at this moment; try again (wg-busy)")]
     CheckingOthers,
+    #[error(
+        "the credential speaks for several tenants; name one in the path: /api/metrics/v1/{{tenant}}/api/v1/receive (wg-which-tenant)"
+    )]
+    WhichTenant,
     #[error("{0} is not a tenant name: 1 to 150 of A-Z a-z 0-9 ! - _ . * ' ( ) and not . or .. (wg-tenant-name)")]
     TenantName(String),
     #[error("{0} (wg-unsupported)")]
@@ -106,6 +112,7 @@ impl From<Denied> for Refusal {
         match denied {
             Denied::Forbidden => Self::Forbidden,
             Denied::Busy => Self::CheckingOthers,
+            Denied::NoKeys => Self::NoKeys(denied),
             denied => Self::Unauthenticated(denied),
         }
     }
@@ -126,13 +133,19 @@ impl Refusal {
             }
             Self::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             // Too large is 400 and not 413: vmagent retries a 413 for ever and its queue stands still behind it.
-            Self::TenantName(_) | Self::Malformed(_) | Self::TooLarge { .. } => StatusCode::BAD_REQUEST,
+            Self::WhichTenant | Self::TenantName(_) | Self::Malformed(_) | Self::TooLarge { .. } => {
+                StatusCode::BAD_REQUEST
+            }
             // A 400 makes vmagent send a zstd block once more as snappy, and everything after it too.
             Self::Partial { vm_protocol: true, .. } => StatusCode::CONFLICT,
             Self::Partial { vm_protocol: false, .. } => StatusCode::BAD_REQUEST,
-            Self::CheckingOthers | Self::Busy | Self::Full(_) | Self::Failed(_) | Self::Slow | Self::Shutdown => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NoKeys(_)
+            | Self::CheckingOthers
+            | Self::Busy
+            | Self::Full(_)
+            | Self::Failed(_)
+            | Self::Slow
+            | Self::Shutdown => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -140,10 +153,12 @@ impl Refusal {
     pub(super) const fn reason(&self) -> Option<Reason> {
         match self {
             Self::NotFound | Self::Method => None,
-            Self::Unauthenticated(_) => Some(Reason::Unauthenticated),
+            Self::Unauthenticated(_) | Self::NoKeys(_) => Some(Reason::Unauthenticated),
             Self::Forbidden => Some(Reason::Forbidden),
             Self::Unsupported(_) => Some(Reason::Unsupported),
-            Self::TenantName(_) | Self::Malformed(_) | Self::Partial { .. } => Some(Reason::Invalid),
+            Self::WhichTenant | Self::TenantName(_) | Self::Malformed(_) | Self::Partial { .. } => {
+                Some(Reason::Invalid)
+            }
             Self::TooLarge { .. } => Some(Reason::TooLarge),
             Self::Exceeded(_) => Some(Reason::Rate),
             Self::CheckingOthers | Self::Busy | Self::Full(_) | Self::Failed(_) | Self::Slow => Some(Reason::Full),
@@ -215,6 +230,7 @@ mod tests {
         let temporary = [
             Refusal::Busy,
             Refusal::CheckingOthers,
+            Refusal::NoKeys(Denied::NoKeys),
             Refusal::Full(String::new()),
             Refusal::Failed(String::new()),
             Refusal::Slow,
@@ -239,7 +255,7 @@ mod tests {
         let partial = |vm_protocol| Refusal::Partial { text: String::new(), vm_protocol };
         let too_large =
             Refusal::TooLarge { what: "the body", limit: 1, seen: String::new(), key: "limits.request_bytes" };
-        let permanent = [Refusal::Malformed(String::new()), too_large, partial(false)];
+        let permanent = [Refusal::WhichTenant, Refusal::Malformed(String::new()), too_large, partial(false)];
         for refusal in permanent {
             assert_eq!(refusal.status(), StatusCode::BAD_REQUEST, "{refusal:?}");
         }

@@ -6,30 +6,32 @@ use writegate_config::{Listener, TenantSource, Tenants};
 
 use super::refusal::Refusal;
 use super::route::PathTenant;
-use crate::auth::Denied;
+use crate::auth::{Denied, Speaker};
 use crate::tenant::TenantName;
 
 /// The tenant of a request. `speaker`: for whom its credential speaks, if it shows one.
 ///
 /// The credential decides: a path that names a tenant, and each source that the listener lists, must name the same one or
-/// none. Without a credential a source that the listener lists may select the tenant, all that are present must agree, and
-/// a path that is not listed must name the listener's own. Hosts and headers that are not listed mean nothing.
+/// none. Where the credential speaks for several, one of these must name one of them. Without a credential a source that the
+/// listener lists may select the tenant, all that are present must agree, and a path that is not listed must name the
+/// listener's own. Hosts and headers that are not listed mean nothing.
 ///
 /// # Errors
-/// 401 if the listener takes nothing without credentials, 400 for a malformed name, 403 where names disagree.
+/// 401 if the listener takes nothing without credentials, 400 for a malformed name and where none of several is named, 403
+/// where names disagree.
 pub(super) fn tenant_of(
     listener: &Listener,
     tenants: &Tenants,
     request: &Parts,
     path: PathTenant<'_>,
-    speaker: Option<&TenantName>,
+    speaker: Option<&Speaker>,
 ) -> Result<TenantName, Refusal> {
     let own = match (speaker, &listener.tenant) {
-        (Some(speaker), _) => speaker,
-        (None, Some(own)) => own,
+        (Some(speaker), _) => speaker.only(),
+        (None, Some(own)) => Some(own),
         (None, None) => return Err(Refusal::Unauthenticated(Denied::Missing)),
     };
-    let mut selected: Option<TenantName> = speaker.cloned();
+    let mut selected: Option<TenantName> = speaker.and_then(Speaker::only).cloned();
     let mut agree = |named: TenantName| match &selected {
         Some(other) if *other != named => Err(Refusal::Forbidden),
         _ => {
@@ -45,12 +47,16 @@ pub(super) fn tenant_of(
     if !listener.tenant_from.contains(&TenantSource::Path)
         && let Some(named) = path_tenant(tenants, path)?
     {
-        if named != *own {
+        if own.is_some_and(|own| named != *own) {
             return Err(Refusal::Forbidden);
         }
         agree(named)?;
     }
-    Ok(selected.unwrap_or_else(|| own.clone()))
+    match (selected.or_else(|| own.cloned()), speaker) {
+        (Some(tenant), Some(speaker)) if !speaker.may(&tenant) => Err(Refusal::Forbidden),
+        (Some(tenant), _) => Ok(tenant),
+        (None, _) => Err(Refusal::WhichTenant),
+    }
 }
 
 fn named_by(
@@ -150,6 +156,34 @@ mod tests {
         tenant_of(&listener, &Tenants::default(), &parts, path, None)
             .map(|name| name.to_string())
             .map_err(|refusal| refusal.status().as_u16())
+    }
+
+    #[test]
+    fn a_credential_for_several_tenants_needs_one_of_them_named() {
+        let listener = Config::without_file().listeners.remove(0);
+        let name = |name: &str| TenantName::new(name).unwrap();
+        let several = Speaker::of(["blue", "red"].map(name).into_iter().collect()).unwrap();
+        let one = Speaker::from(name("blue"));
+        let (plain, ()) = Request::builder().uri("/").header("x-scope-orgid", "red").body(()).unwrap().into_parts();
+        let check = |sources: &[TenantSource], path, speaker: &Speaker| {
+            let listener = Listener { tenant_from: sources.to_vec(), ..listener.clone() };
+            tenant_of(&listener, &Tenants::default(), &plain, path, Some(speaker))
+                .map(|name| name.to_string())
+                .map_err(|refusal| refusal.status().as_u16())
+        };
+        let at = PathTenant::Name;
+        assert_eq!(check(&[], at("blue"), &several), Ok("blue".into()));
+        assert_eq!(check(&[], at("red"), &several), Ok("red".into()));
+        assert_eq!(check(&[], at("green"), &several), Err(403));
+        assert_eq!(check(&[], at("default"), &several), Err(403), "the listener's own is for those who show nothing");
+        assert_eq!(check(&[], PathTenant::None, &several), Err(400));
+        assert_eq!(check(&[header()], PathTenant::None, &several), Ok("red".into()));
+        assert_eq!(check(&[header()], at("blue"), &several), Err(403), "path and header disagree");
+        assert_eq!(check(&[header(), TenantSource::Path], at("red"), &several), Ok("red".into()));
+        assert_eq!(check(&[TenantSource::Path], at("green"), &several), Err(403));
+        assert_eq!(check(&[], PathTenant::None, &one), Ok("blue".into()));
+        assert_eq!(check(&[], at("red"), &one), Err(403));
+        assert_eq!(check(&[header()], PathTenant::None, &one), Err(403));
     }
 
     const ORG: (&str, &str) = ("x-scope-orgid", "team-a");

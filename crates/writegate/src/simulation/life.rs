@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use writegate_config::{Config, Listener, TenantName};
 
 use crate::app::StartError;
-use crate::auth::Authentication;
+use crate::auth::{Authentication, Providers};
 use crate::engine::{self, Engine, Ground};
 use crate::ingest::{Gate, push_in_simulation};
 
@@ -54,7 +54,8 @@ impl Life {
         let engine = Engine::open(ground, config).await?;
         engine.begin(config).await;
         let (stop, closing) = (CancellationToken::new(), Arc::<AtomicBool>::default());
-        let authentication = Arc::new(ArcSwap::from_pointee(Authentication::load(config).expect("no credentials")));
+        let authentication = Authentication::load(config, &Providers::default()).expect("no credentials");
+        let authentication = Arc::new(ArcSwap::from_pointee(authentication));
         let (tenants, stats) = (Arc::clone(&engine.tenants), Arc::default());
         let gate = Gate::new(tenants, authentication, config.limits.clone(), stats, Arc::clone(&closing));
         let listener = config.listeners.first().cloned().expect("a listener");

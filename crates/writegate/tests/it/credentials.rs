@@ -27,13 +27,13 @@ mQIDAQAB
 const TOKEN: &str = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6ImQ3ZWU0ZDAyYzAyNTAxNzRjZTFlZTg5NzM4NWE2OWQyNmRkZTlkYTYifQ.eyJpYXQiOjE3MDAwMDAwMDAsImV4cCI6MjAxNTM2MDAwMCwiYXVkIjoib3BzdHJhY2UtY2x1c3Rlci1kZW1vIiwiaXNzIjoib3BzdHJhY2UtY2xpIiwic3ViIjoidGVuYW50LXRlYW0tYmx1ZSJ9.MstNq3bgeDlqfm3ztEdQUG33emQ1xSLsOyO4QVBPkJ5jOGyxBUVHpgNziDUUBZhCQrtRRVI7e52ROrjnx_y2O1qmWfYZ3TyL6dNqYAfIlFKWc1xf4S7PpjZxZls71FsS2lI_cX0gu0GfP1nqJjK0FCPg1gm9EUxTPZK9PzZf-NgU89_8D3NQe8HIqQJqTrTVLrD5Sh-rrLXW2vQvGluQDXS3qq6QMSOK_ETg3M0lDt6VphETFHVu08vvb7qTR7NIdgtIdWIBwovs9u845kWRN8Y80GM-4DxGJiLKg4Zw7r-kRQ2YZZEwRecVxMEt_sSm27vzkl_I3kepnNJcMsNnUQ";
 
 /// bcrypt of `pass word` at the lowest cost.
-const HASHED: &str = "$2b$04$5e7gXAsmMYUMsiChMEW4keOXMuiHyZGsQwNkAtwfck08GH.0IP/5G";
+pub(crate) const HASHED: &str = "$2b$04$5e7gXAsmMYUMsiChMEW4keOXMuiHyZGsQwNkAtwfck08GH.0IP/5G";
 
 fn key_set(keys: &[(&str, &str)]) -> String {
     serde_json::Value::Object(keys.iter().map(|(kid, pem)| ((*kid).to_owned(), (*pem).into())).collect()).to_string()
 }
 
-async fn push_at(gateway: &TestGateway, path: &str, headers: &[(&str, &str)]) -> Answer {
+pub(crate) async fn push_at(gateway: &TestGateway, path: &str, headers: &[(&str, &str)]) -> Answer {
     let mut all = header_map(headers);
     let protocol = raw_headers(Protocol::V1);
     let borrowed: Vec<(&str, &str)> = protocol.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -42,16 +42,20 @@ async fn push_at(gateway: &TestGateway, path: &str, headers: &[(&str, &str)]) ->
     gateway.sender_at(path).send(http::Method::POST, all, body).await.unwrap()
 }
 
-async fn push(gateway: &TestGateway, headers: &[(&str, &str)]) -> Answer {
+pub(crate) async fn push(gateway: &TestGateway, headers: &[(&str, &str)]) -> Answer {
     push_at(gateway, "/api/v1/push", headers).await
 }
 
-fn bearer(token: &str) -> (&'static str, String) {
+pub(crate) fn bearer(token: &str) -> (&'static str, String) {
     ("authorization", format!("Bearer {token}"))
 }
 
 /// Who a push is taken for: the tenant whose books grew; or the status and the text of the refusal.
-async fn taken_for(gateway: &TestGateway, path: &str, headers: &[(&str, &str)]) -> Result<String, (u16, String)> {
+pub(crate) async fn taken_for(
+    gateway: &TestGateway,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> Result<String, (u16, String)> {
     let accepted = async || {
         let page = gateway.admin("/metrics").await;
         let line = |line: &str| {
@@ -92,20 +96,11 @@ fn r_p2_the_published_token_is_taken_for_its_tenant_on_its_host_and_no_other() {
         let blue = Ok("team-blue".to_owned());
         assert_eq!(taken_for(&gateway, "/api/v1/push", &on("cortex.team-blue.demo.example.org")).await, blue, "R-P1");
         assert_eq!(taken_for(&gateway, "/api/v1/push", &on("gateway.example.org")).await, blue, "by the token alone");
-        assert_eq!(taken_for(&gateway, "/api/prom/push", &shown).await, blue, "R-P22");
         let other = taken_for(&gateway, "/api/v1/push", &on("cortex.team-red.demo.example.org")).await.unwrap_err();
         assert_eq!(other.0, 403, "R-P10");
         assert!(!other.1.contains("team-"), "{}", other.1);
         let unknown = taken_for(&gateway, "/nobody/api/v1/write", &shown).await.unwrap_err();
         assert_eq!(unknown, other, "who else is a tenant is not told");
-
-        // Any user with the token as password; the scheme's case and blanks; two headers (R-P12).
-        let basic = |user: &str| format!("basic {}", base64(&format!("{user}:{TOKEN}")));
-        for value in [basic("x"), basic(""), format!("bearer   {TOKEN} "), format!("BEARER {TOKEN}")] {
-            assert_eq!(taken_for(&gateway, "/api/v1/push", &[("authorization", &value)]).await, blue);
-        }
-        let twice = push(&gateway, &[shown[0], shown[0]]).await;
-        assert_eq!(twice.status, 401);
         gateway.settle_and_finish().await;
     });
 }
@@ -236,7 +231,7 @@ fn r_p4_r_p5_r_p19_keys_come_and_go_and_single_tokens_are_revoked_while_the_gate
 }
 
 #[test]
-fn the_credential_decides_and_path_host_and_header_must_agree_with_it() {
+fn r_p15_the_credential_decides_and_path_host_and_header_must_agree_with_it() {
     bounded(async {
         let tenants = format!(
             "tenants: [{{name: blue, credentials: [{{bearer_token: blue-token}}, {{basic_auth: {{username: b, password: '{HASHED}'}}}}]}}, \

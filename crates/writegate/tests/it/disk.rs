@@ -14,7 +14,7 @@ use crate::message::{points, request, sample_of};
 
 /// How the disk is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Mood {
+pub(crate) enum Mood {
     #[default]
     Well,
     /// Syncs wait until it is well.
@@ -29,13 +29,13 @@ enum Mood {
 const LONGEST_STALL: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Default)]
-struct Moods {
+pub(crate) struct Moods {
     mood: Mutex<Mood>,
     changed: Condvar,
 }
 
 impl Moods {
-    fn set(&self, mood: Mood) {
+    pub(crate) fn set(&self, mood: Mood) {
         *self.mood.lock().unwrap() = mood;
         self.changed.notify_all();
     }
@@ -57,7 +57,7 @@ impl Moods {
 
 /// The machine's file system, in a mood.
 #[derive(Clone, Debug, Default)]
-struct MoodyDisk(Arc<Moods>);
+pub(crate) struct MoodyDisk(pub(crate) Arc<Moods>);
 
 #[derive(Debug)]
 struct MoodyFile {

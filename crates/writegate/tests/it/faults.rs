@@ -131,7 +131,7 @@ impl Pusher {
 }
 
 /// The value of a metric's first series.
-async fn metric(program: &Program, series: &str) -> f64 {
+pub(crate) async fn metric(program: &Program, series: &str) -> f64 {
     let page = program.admin("/metrics").await;
     let line = page.lines().find(|line| line.starts_with(series)).unwrap_or_else(|| panic!("no {series} in {page}"));
     line.rsplit(' ').next().and_then(|value| value.parse().ok()).unwrap()

@@ -147,6 +147,12 @@ impl Setup {
         self
     }
 
+    /// One more listener, of the tenant `default`, at an address of its own.
+    pub(crate) fn another_listener(mut self, address: SocketAddr) -> Self {
+        self.listener.push_str(&format!("}}, {{address: '{address}', tenant: default"));
+        self
+    }
+
     /// An endpoint, with the pauses of a test.
     pub(crate) fn endpoint(self, name: &str, receiver: &Endpoint) -> Self {
         self.endpoint_with(name, receiver, "")
@@ -434,10 +440,15 @@ impl TestGateway {
 
     /// Takes over another configuration: its file changes, and is read again.
     pub(crate) async fn reload(&mut self, setup: Setup) {
-        let yaml = setup.yaml(&self.directory.path().join("data"), 0, 0);
-        std::fs::write(config_file(self.directory.path()), &yaml).unwrap();
-        self.running().gateway.reload().await.unwrap_or_else(|error| panic!("{yaml}\n{error}"));
+        self.try_reload(&setup).await.unwrap_or_else(|error| panic!("{setup:?}\n{error}"));
         self.setup = setup;
+    }
+
+    /// Changes the configuration's file, and has it read again; the error is what an operator gets to see.
+    pub(crate) async fn try_reload(&self, setup: &Setup) -> Result<(), String> {
+        let yaml = setup.yaml(&self.directory.path().join("data"), 0, 0);
+        std::fs::write(config_file(self.directory.path()), yaml).unwrap();
+        self.read_again().await
     }
 
     /// Reads the configuration's files again; the error is what an operator gets to see.
@@ -518,6 +529,16 @@ impl Program {
     /// The most memory it had resident so far, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
         self.process.peak_memory().unwrap()
+    }
+
+    /// The memory it has resident at this moment, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        self.process.memory().unwrap()
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn ended(&mut self, limit: Duration) -> std::process::ExitStatus {
+        self.process.wait(limit).await.unwrap()
     }
 
     /// A page of the admin server.

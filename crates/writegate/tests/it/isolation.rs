@@ -1,12 +1,13 @@
 //! What one series, record, tenant, rule or endpoint does holds up no other.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::Method;
 use remote_write::Protocol;
-use testkit::endpoint::{EndpointSettings, Gate, Judge, Received, Reply};
+use testkit::endpoint::{Endpoint, EndpointSettings, Gate, Judge, Received, Reply};
 
 use crate::harness::{Setup, TestGateway, bounded, eventually, receiver, receiver_that, takes};
 use crate::message::{With, request, sample_of, series};
@@ -242,6 +243,70 @@ fn a_dead_letter_is_tried_again_in_the_protocol_that_the_endpoint_speaks_by_then
         });
         let (status, answer) = gateway.call(Method::POST, "/api/v1/dead_letters", RETRY).await;
         assert_eq!((status, gateway.dead_letters().await.len()), (200, 0), "{answer}");
+        gateway.finish().await;
+    });
+}
+
+#[test]
+fn r_o22_a_tenants_data_comes_to_no_endpoint_that_does_not_take_it_also_from_a_backlog_a_reload_or_a_replay() {
+    bounded(async {
+        let sinks = [receiver().await, receiver().await, receiver().await];
+        let [all, blue, teams] = &sinks;
+        let names = ["blue", "red", "team-a", "team-b", "teams"];
+        let setup = |second: &str| {
+            let header = "tenant_header: X-Scope-OrgID";
+            let only = |tenants: &str| format!("{header}, tenants: [{tenants}]");
+            let listener = "tenant: default, tenant_from: [{path: true}]";
+            let setup = Setup::new().listener(listener).endpoint_with("all", all, header);
+            setup.endpoint_with("second", blue, &only(second)).endpoint_with("teams", teams, &only("'team-*'"))
+        };
+        let mut gateway = setup("blue").start().await;
+        for sink in &sinks {
+            sink.stop().await;
+        }
+        let push = async |gateway: &TestGateway, timestamp: i64| {
+            for name in names {
+                let sender = gateway.sender_at(&format!("/{name}/api/v1/write"));
+                accept_from(&sender, Protocol::V1, &request([sample_of(name, timestamp)])).await;
+            }
+        };
+        // What an endpoint got: of whom, by the header and by the series, and when.
+        let got = |sink: &Endpoint| {
+            let mut got = BTreeSet::new();
+            for received in sink.requests().iter().filter(|received| received.understood) {
+                for series in received.request().unwrap().series {
+                    let name = series.labels.iter().find(|label| label.name == b"__name__").unwrap().value;
+                    let name = String::from_utf8(name.to_vec()).unwrap();
+                    assert_eq!(received.header("x-scope-orgid"), Some(name.as_str()));
+                    got.extend(series.samples.iter().map(|sample| (name.clone(), sample.timestamp)));
+                }
+            }
+            got
+        };
+        let expected = |of: &[(&[&str], &[i64])]| -> BTreeSet<(String, i64)> {
+            let pairs =
+                of.iter().flat_map(|(names, times)| names.iter().flat_map(|name| times.iter().map(|t| (*name, *t))));
+            pairs.map(|(name, timestamp)| (name.to_owned(), timestamp)).collect()
+        };
+        push(&gateway, 1).await;
+        for sink in &sinks {
+            sink.start().await.unwrap();
+        }
+        gateway.settled().await;
+        assert_eq!(got(blue), expected(&[(&["blue"], &[1])]));
+
+        gateway.reload(setup("red")).await;
+        push(&gateway, 2).await;
+        let wanted = r#"{"endpoint":"second","tenant":"team-a","from":0}"#;
+        let (status, answer) = gateway.call(Method::POST, "/api/v1/replays", wanted).await;
+        assert!(status >= 400, "{answer}");
+        // What is left of the tenant that it took before stays pending, so that nothing is settled any more.
+        for (sink, samples) in [(all, 10), (blue, 2), (teams, 4)] {
+            takes(sink, samples).await;
+        }
+        assert_eq!(got(all), expected(&[(&names, &[1, 2])]));
+        assert_eq!(got(blue), expected(&[(&["blue"], &[1]), (&["red"], &[2])]));
+        assert_eq!(got(teams), expected(&[(&["team-a", "team-b"], &[1, 2])]));
         gateway.finish().await;
     });
 }

@@ -69,7 +69,7 @@ async fn assert_refused(program: &Program, what: &str, compression: Compression,
 
 /// Pushes rounds of ordinary requests while hostile bodies arrive, and expects that nobody else notices.
 #[test]
-fn w31_hostile_bodies_are_refused_in_bounded_memory_while_another_sender_goes_on() {
+fn w31_r_o19_hostile_bodies_are_refused_in_bounded_memory_while_another_sender_goes_on() {
     bounded(async {
         let sink = receiver_that(EndpointSettings::default()).await;
         let keys = "tenant: default, timeouts: {body: 2s}";

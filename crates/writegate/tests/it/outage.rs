@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use testkit::endpoint::{Endpoint, EndpointSettings};
+use remote_write::Protocol;
+use testkit::endpoint::{Endpoint, EndpointSettings, Reply};
 use testkit::load::{Load, Report, Timestamps};
 use testkit::workload::{Workload, WorkloadSettings};
 
-use crate::harness::{PATIENCE, Program, Setup, bounded, receiver_that};
+use crate::harness::{PATIENCE, Program, Setup, assert_exactly, bounded, receiver_that};
+use crate::message::{points, request, sample_of};
 
 const ROUNDS: u32 = 10;
 
@@ -65,5 +67,40 @@ fn w61_an_endpoint_that_is_down_changes_neither_answers_nor_memory_nor_the_other
         let rows = program.settled().await;
         assert!(rows.iter().all(|row| row.samples.delivered == report.sent.samples), "{rows:?}");
         program.terminate().await;
+    });
+}
+
+/// An outage is as long as it seems: what the gateway does only after a minute of 5xx it does here at once.
+#[test]
+fn r_p16_senders_get_2xx_while_the_endpoint_answers_5xx_or_is_gone_and_in_the_end_no_sample_is_missing() {
+    bounded(async {
+        let sink = receiver_that(EndpointSettings::default()).await;
+        let setup = Setup::new().poison_after(Duration::ZERO).endpoint("a", &sink);
+        let gateway = setup.start().await;
+        let mut expected = Vec::new();
+        let mut push = async |first: i64| {
+            for timestamp in first..first + 40 {
+                let sent = request([sample_of("up", timestamp), sample_of("down", timestamp)]);
+                gateway.accept(Protocol::V1, &sent).await;
+                expected.extend(points(&sent));
+            }
+        };
+        push(0).await;
+        for (round, status) in (1..).zip([500, 502, 503, 504]) {
+            sink.answer_with(move |_| Reply::status(status).text("out of order"));
+            let refused = sink.stats().requests + 3;
+            push(round * 100).await;
+            sink.wait_until(PATIENCE, |stats| stats.requests >= refused).await.unwrap();
+        }
+        sink.stop().await;
+        push(1_000).await;
+        sink.recover();
+        sink.start().await.unwrap();
+        push(2_000).await;
+        gateway.settled().await;
+        assert_exactly(&sink, &expected);
+        let row = gateway.ledger("default", "a").await;
+        assert_eq!((row.samples.delivered, row.samples.dead_lettered.len()), (expected.len() as u64, 0), "{row:?}");
+        gateway.finish().await;
     });
 }

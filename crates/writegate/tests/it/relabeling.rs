@@ -299,9 +299,12 @@ fn w68_the_tenant_label_says_the_tenants_id_whatever_the_series_says() {
 #[test]
 fn w68_r_o9_the_tenant_header_carries_the_tenants_id_and_never_what_the_sender_said() {
     bounded(async {
-        let sink = receiver().await;
-        let gateway =
-            tenants("{name: blue, id: '4711'}").endpoint_with("a", &sink, "tenant_header: X-Scope-OrgID").start().await;
+        let (sink, thanos) = (receiver().await, receiver().await);
+        // An endpoint of Observatorium's list gets the header that Thanos reads.
+        let list = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&list, format!("- name: thanos\n  url: {}\n", thanos.url())).unwrap();
+        let setup = tenants("{name: blue, id: '4711'}").endpoint_with("a", &sink, "tenant_header: X-Scope-OrgID");
+        let gateway = setup.top(&format!("remote_write_files: ['{}']", list.path().display())).start().await;
         for (tenant, id, timestamp) in [("blue", "4711", 1_000), ("green", "green", 2_000)] {
             let forged = HeaderValue::from_static("forged");
             let mut sender = sender_of(&gateway, tenant);
@@ -314,6 +317,10 @@ fn w68_r_o9_the_tenant_header_carries_the_tenants_id_and_never_what_the_sender_s
             let sent: Vec<_> = received.headers.get_all("x-scope-orgid").iter().collect();
             assert_eq!(sent, [id], "{tenant}");
             assert_eq!(received.header("thanos-tenant"), None);
+            let received = thanos.requests().pop().unwrap();
+            let sent: Vec<_> = received.headers.get_all("thanos-tenant").iter().collect();
+            assert_eq!(sent, [id], "{tenant}");
+            assert_eq!(received.header("x-scope-orgid"), None);
         }
         gateway.finish().await;
     });

@@ -2,237 +2,20 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use http::{Method, Request};
-use http_body_util::{BodyExt as _, Full};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa, KeyIdMethod,
-    KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
-};
-use remote_write::{Compression, Protocol};
+use http::Request;
+use http_body_util::Full;
+use remote_write::Protocol;
+use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
-use crate::harness::{Setup, TestGateway, bounded, compress, raw_headers};
-use crate::message::{encode, request, sample_of};
-
-/// A certificate authority of a test, and what it issues: files in a directory.
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-}
-
-/// A certificate and its key, PEM.
-struct Issued {
-    certificate: String,
-    key: String,
-    serial: SerialNumber,
-}
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
-    }
-
-    fn pem(&self) -> String {
-        self.issuer.pem()
-    }
-
-    fn issue(&self, common_name: &str, names: &[&str], until_year: i32) -> Issued {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let mut params = CertificateParams::new(names).unwrap();
-        params.distinguished_name.push(DnType::CommonName, common_name);
-        (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(until_year, 1, 1));
-        let serial = SerialNumber::from(fastrand::u64(1..));
-        params.serial_number = Some(serial.clone());
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
-        Issued { certificate, key: key.serialize_pem(), serial }
-    }
-
-    fn client(&self, common_name: &str) -> Issued {
-        self.issue(common_name, &[], 2099)
-    }
-
-    fn revokes(&self, revoked: &[&Issued]) -> String {
-        let entry = |issued: &&Issued| RevokedCertParams {
-            serial_number: issued.serial.clone(),
-            revocation_time: date_time_ymd(2024, 1, 1),
-            reason_code: None,
-            invalidity_date: None,
-        };
-        let params = CertificateRevocationListParams {
-            this_update: date_time_ymd(2024, 1, 1),
-            next_update: date_time_ymd(2099, 1, 1),
-            crl_number: SerialNumber::from(1_u64),
-            issuing_distribution_point: None,
-            revoked_certs: revoked.iter().map(entry).collect(),
-            key_identifier_method: KeyIdMethod::Sha256,
-        };
-        params.signed_by(&self.issuer).unwrap().pem().unwrap()
-    }
-}
-
-impl Issued {
-    /// Writes both files, `<name>.crt` and `<name>.key`.
-    fn write(&self, directory: &Path, name: &str) {
-        fs::write(directory.join(format!("{name}.crt")), &self.certificate).unwrap();
-        fs::write(directory.join(format!("{name}.key")), &self.key).unwrap();
-    }
-}
-
-/// A sender that trusts one authority.
-struct Client {
-    config: ClientConfig,
-    name: &'static str,
-}
-
-impl Client {
-    fn new(trusts: &Authority, shows: Option<&Issued>) -> Self {
-        let versions = [&rustls::version::TLS13, &rustls::version::TLS12];
-        Self::with_versions(trusts, shows, &versions)
-    }
-
-    fn with_versions(
-        trusts: &Authority,
-        shows: Option<&Issued>,
-        versions: &[&'static rustls::SupportedProtocolVersion],
-    ) -> Self {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(trusts.pem().as_bytes()).unwrap()).unwrap();
-        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
-        let builder = builder.with_root_certificates(roots);
-        let config = match shows {
-            None => builder.with_no_client_auth(),
-            Some(issued) => {
-                let chain = vec![CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap()];
-                let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap();
-                builder.with_client_auth_cert(chain, key).unwrap()
-            }
-        };
-        Self { config, name: "gateway.test" }
-    }
-
-    fn asking_for(mut self, name: &'static str) -> Self {
-        self.name = name;
-        self
-    }
-
-    async fn connect(&self, address: SocketAddr, alpn: &[u8]) -> std::io::Result<TlsStream<TcpStream>> {
-        let mut config = self.config.clone();
-        config.alpn_protocols = vec![alpn.to_vec()];
-        let stream = TcpStream::connect(address).await?;
-        let name = ServerName::try_from(self.name).unwrap();
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await
-    }
-
-    /// Pushes over HTTP/1.1 and over HTTP/2, each on a connection of its own: the status and text, which must agree.
-    async fn push(&self, gateway: &TestGateway, headers: &[(&str, &str)]) -> (u16, String) {
-        let mut connection = Connection::open(self, gateway.address()).await.unwrap();
-        let first = connection.push(headers).await;
-        let stream = self.connect(gateway.address(), b"h2").await.unwrap();
-        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
-        let (mut sender, driver) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-        let driver = tokio::spawn(driver);
-        let second = read(sender.send_request(push_request(headers)).await.unwrap()).await;
-        driver.abort();
-        assert_eq!(first, second);
-        first
-    }
-}
-
-/// A connection that stays open.
-struct Connection {
-    sender: hyper::client::conn::http1::SendRequest<Full<bytes::Bytes>>,
-    served: Vec<CertificateDer<'static>>,
-}
-
-impl Connection {
-    async fn open(client: &Client, address: SocketAddr) -> std::io::Result<Self> {
-        let stream = client.connect(address, b"http/1.1").await?;
-        let served = stream.get_ref().1.peer_certificates().unwrap().to_vec();
-        let (sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(driver);
-        Ok(Self { sender, served })
-    }
-
-    async fn push(&mut self, headers: &[(&str, &str)]) -> (u16, String) {
-        self.send(push_request(headers)).await
-    }
-
-    async fn send(&mut self, request: Request<Full<bytes::Bytes>>) -> (u16, String) {
-        self.sender.ready().await.unwrap();
-        read(self.sender.send_request(request).await.unwrap()).await
-    }
-}
-
-fn push_request(headers: &[(&str, &str)]) -> Request<Full<bytes::Bytes>> {
-    push_of("up", "https://gateway.test/api/v1/receive", headers)
-}
-
-/// One sample of a series.
-fn push_of(series: &str, uri: &str, headers: &[(&str, &str)]) -> Request<Full<bytes::Bytes>> {
-    let body = compress(Compression::Snappy, &encode(Protocol::V1, &request([sample_of(series, 1)])));
-    let mut built = Request::builder().method(Method::POST).uri(uri);
-    for (name, value) in raw_headers(Protocol::V1) {
-        built = built.header(name, value);
-    }
-    for (name, value) in headers {
-        built = built.header(*name, *value);
-    }
-    built.body(Full::new(body)).unwrap()
-}
-
-async fn read(response: http::Response<hyper::body::Incoming>) -> (u16, String) {
-    let status = response.status().as_u16();
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    (status, String::from_utf8_lossy(&body).into_owned())
-}
-
-/// A gateway's files: its own certificate, and those of authorities.
-struct Files {
-    directory: tempfile::TempDir,
-    server: Authority,
-}
-
-impl Files {
-    fn new() -> Self {
-        let files = Self { directory: tempfile::tempdir().unwrap(), server: Authority::new("server authority") };
-        files.server.issue("gateway", &["gateway.test"], 2099).write(files.path(), "server");
-        files
-    }
-
-    fn path(&self) -> &Path {
-        self.directory.path()
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.path().join(name)
-    }
-
-    fn trust(&self, name: &str, authority: &Authority) {
-        fs::write(self.at(name), authority.pem()).unwrap();
-    }
-
-    /// A listener that serves TLS, with further keys of `tls_config`.
-    fn listener(&self, keys: &str) -> String {
-        let at = |name| self.at(name).display().to_string();
-        let keys = keys.replace('@', &format!("{}/", self.path().display()));
-        format!("tls_config: {{cert_file: '{}', key_file: '{}', {keys}}}", at("server.crt"), at("server.key"))
-    }
-}
+use crate::certificates::{Authority, Client, Connection, Files, Issued, push_of, push_request};
+use crate::harness::{Setup, bounded, eventually, receiver, takes};
+use crate::message::{request, sample_of};
+use crate::relabeling::accept_from;
 
 const BY_COMMON_NAME: &str = "authentication: [{client_certificate: {pattern: '{tenant}.agents.example.org'}}]";
 
@@ -318,7 +101,7 @@ fn r_x6_a_tenants_own_authority_speaks_for_it_alone_and_no_other_does() {
                     || connection.sender.send_request(push_request(&[])).await.is_err()
             );
         }
-        crate::harness::eventually("the handshake is counted", || async {
+        eventually("the handshake is counted", || async {
             (gateway.metric("writegate_tls_handshake_failures_total").await >= 1.0).then_some(())
         })
         .await;
@@ -401,7 +184,7 @@ fn r_x4_tls_1_2_and_1_3_are_spoken_and_the_lowest_can_be_raised() {
             let gateway = Setup::new().listener(&listener).start().await;
             let old = Client::with_versions(&files.server, None, &[&rustls::version::TLS12]);
             let new = Client::with_versions(&files.server, None, &[&rustls::version::TLS13]);
-            assert_eq!(old.connect(gateway.address(), b"http/1.1").await.is_ok(), old_works, "{keys}");
+            assert_eq!(old.connect(gateway.address(), &[b"http/1.1"]).await.is_ok(), old_works, "{keys}");
             assert_eq!(new.push(&gateway, &[]).await.0, 204);
             gateway.settle_and_finish().await;
         }
@@ -470,7 +253,7 @@ fn r_o10_an_endpoint_is_reached_over_tls_with_a_client_certificate_and_a_wrong_a
         files.trust("server-ca.crt", &files.server);
         files.trust("strangers.crt", &strangers);
         clients.client("writegate").write(files.path(), "client");
-        let sink = crate::harness::receiver().await;
+        let sink = receiver().await;
         let behind: SocketAddr = sink.url().trim_start_matches("http://").split('/').next().unwrap().parse().unwrap();
         let address = front(&files, Some(&clients), behind).await;
         let at = |name: &str| files.at(name).display().to_string();
@@ -489,14 +272,14 @@ fn r_o10_an_endpoint_is_reached_over_tls_with_a_client_certificate_and_a_wrong_a
         let gateway = Setup::new().top(&format!("remote_write_files: ['{}']", more.display())).start().await;
         let pushed = request([sample_of("up", 1)]);
         gateway.accept(Protocol::V1, &pushed).await;
-        crate::harness::takes(&sink, 1).await;
-        crate::harness::eventually("it is booked", || async {
+        takes(&sink, 1).await;
+        eventually("it is booked", || async {
             (gateway.ledger("default", "good").await.samples.delivered == 1).then_some(())
         })
         .await;
         // The others wait, and say why.
         for (name, words) in [("rotated", "authority"), ("bare", "certificate")] {
-            crate::harness::eventually("the status says why", || async {
+            eventually("the status says why", || async {
                 let status: serde_json::Value = serde_json::from_str(&gateway.admin("/api/v1/status").await).unwrap();
                 let told =
                     status["endpoints"].as_array()?.iter().find(|endpoint| endpoint["endpoint"] == name)?.to_string();
@@ -507,7 +290,7 @@ fn r_o10_an_endpoint_is_reached_over_tls_with_a_client_certificate_and_a_wrong_a
         }
         // The right authority comes into the file: no restart, no reload.
         files.trust("strangers.crt", &files.server);
-        crate::harness::takes(&sink, 2).await;
+        takes(&sink, 2).await;
         // And the other one gets its certificate.
         fs::write(&more, [endpoint("good", &good), endpoint("rotated", &rotated), endpoint("bare", &good)].concat())
             .unwrap();
@@ -522,7 +305,7 @@ fn a_certificate_file_that_breaks_is_told_once_everywhere_and_what_was_read_befo
         let (files, clients) = (Files::new(), Authority::new("clients"));
         files.trust("server-ca.crt", &files.server);
         clients.client("writegate").write(files.path(), "client");
-        let sink = crate::harness::receiver().await;
+        let sink = receiver().await;
         let address = front(&files, Some(&clients), sink.address()).await;
         let at = |name: &str| files.at(name).display().to_string();
         let more = files.at("more.yml");
@@ -536,17 +319,13 @@ fn a_certificate_file_that_breaks_is_told_once_everywhere_and_what_was_read_befo
         fs::write(&more, endpoint).unwrap();
         let program = Setup::new().top(&format!("remote_write_files: ['{}']", more.display())).start_program().await;
         let push = async |timestamp: i64| {
-            let body = compress(Compression::Snappy, &encode(Protocol::V1, &request([sample_of("up", timestamp)])));
-            let headers = raw_headers(Protocol::V1);
-            let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-            let answer = program.sender().send(Method::POST, crate::harness::header_map(&headers), body).await.unwrap();
-            assert_eq!(answer.status.as_u16(), 204);
-            crate::harness::takes(&sink, u64::try_from(timestamp).unwrap()).await;
+            accept_from(&program.sender(), Protocol::V1, &request([sample_of("up", timestamp)])).await;
+            takes(&sink, u64::try_from(timestamp).unwrap()).await;
         };
         let unusable = async |expected: u8| {
             let line = format!("writegate_endpoint_tls_files_unusable{{endpoint=\"a\"}} {expected}\n");
             let page = async || program.admin("/metrics").await.contains(&line).then_some(());
-            crate::harness::eventually(&line, page).await;
+            eventually(&line, page).await;
         };
         push(1).await;
         unusable(0).await;
@@ -636,7 +415,7 @@ impl Shown {
 }
 
 #[test]
-fn r_s5_whatever_is_shown_together_a_sample_comes_under_its_credentials_tenant_or_not_at_all() {
+fn r_p15_r_s5_whatever_is_shown_together_a_sample_comes_under_its_credentials_tenant_or_not_at_all() {
     bounded(async {
         let (files, clients) = (Files::new(), Authority::new("clients"));
         let issuer = crate::credentials::Issuer::new();
@@ -650,7 +429,7 @@ fn r_s5_whatever_is_shown_together_a_sample_comes_under_its_credentials_tenant_o
         });
         let sources = "tenant: red, tenant_from: [{header: X-Scope-OrgID}, {host: 'w.{tenant}.example.org'}]";
         let tls = files.listener("client_auth: optional, client_ca_file: '@clients.crt'");
-        let (all, blue) = (crate::harness::receiver().await, crate::harness::receiver().await);
+        let (all, blue) = (receiver().await, receiver().await);
         let gateway = Setup::new()
             .listener(&format!("{sources}, {tls}"))
             .top(&format!("authentication: [{{jwt: {{key_set_file: '{}', audience: opstrace-cluster-demo}}}}, {{client_certificate: {{}}}}]", files.at("keys.json").display()))

@@ -144,24 +144,40 @@ fn w35_http2_with_prior_knowledge_carries_many_pushes_on_one_connection() {
 }
 
 #[test]
-fn w36_other_methods_are_405_with_allow_and_other_paths_404() {
+fn w36_r_p22_other_methods_are_405_with_allow_and_other_paths_404() {
     bounded(async {
         let gateway = Setup::new().start().await;
-        let (_, body) = push_of("up");
+        let (headers, body) = push_of("up");
+        for path in [PATH, "/api/v1/push", "/api/prom/push"] {
+            let sender = gateway.sender_at(path);
+            let headers = crate::harness::header_map(&borrowed(&headers));
+            let answer = sender.send(Method::POST, headers, body.clone().into()).await.unwrap();
+            assert_eq!(answer.status, 204, "{path}");
+        }
         for method in [Method::GET, Method::PUT, Method::DELETE, Method::HEAD, Method::PATCH, Method::OPTIONS] {
-            for path in [PATH, "/api/v1/push/", "/default/api/v1/write"] {
+            for path in [PATH, "/api/v1/push/", "/api/prom/push", "/default/api/v1/write"] {
                 let sender = gateway.sender_at(path);
                 let answer = sender.send(method.clone(), http::HeaderMap::new(), body.clone().into()).await.unwrap();
                 assert_eq!((answer.status.as_u16(), answer.header("allow")), (405, Some("POST")), "{method} {path}");
             }
         }
-        for path in ["/", "/api/v1/query", "/api/v1/writes", "/metrics", "/api/v1/write/more", "/-/ready"] {
+        for path in [
+            "/",
+            "/api/v1/query",
+            "/api/v1/writes",
+            "/api/v1/pushXYZ",
+            "/api/v1/push/more",
+            "/api/prom/pushes",
+            "/metrics",
+            "/api/v1/write/more",
+            "/-/ready",
+        ] {
             for method in [Method::GET, Method::POST] {
                 let answer = gateway.sender_at(path).send(method, http::HeaderMap::new(), body.clone().into()).await;
                 assert_eq!(answer.unwrap().status, 404, "{path}");
             }
         }
-        gateway.finish().await;
+        gateway.settle_and_finish().await;
     });
 }
 
