@@ -1,10 +1,9 @@
-//! A whole gateway in this process, or in one of its own, and what every test wants from it. Whatever a test is about,
-//! its books are checked at each look and at the end.
+//! A whole gateway in this process, or in one of its own (`program.rs`), and what every test wants from it. Whatever a test
+//! is about, its books are checked at each look and at the end.
 
-use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,11 +11,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use remote_write::compression::Compressor;
 use remote_write::model::Request;
 use remote_write::{Compression, Protocol};
-use rustix::process::Signal;
 use segment_log::Storage;
 use tempfile::TempDir;
 use testkit::endpoint::{Endpoint, EndpointSettings, Keep, Speaks};
-use testkit::process::{Process, ProcessError};
 use testkit::raw::RawConnection;
 use testkit::sender::{Answer, Sender, push_headers};
 use writegate::{Gateway, Patience, Surroundings};
@@ -24,6 +21,8 @@ use writegate_config::Config;
 
 use crate::books::{Row, page, rows, settled};
 use crate::message::{encode, points, request, sample_of};
+pub(crate) use crate::program::Program;
+use crate::program::port;
 
 /// Nothing here takes longer unless it is broken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -212,9 +211,7 @@ impl Setup {
         let (listen, admin) = (port(), port());
         let config = config_file(directory.path());
         std::fs::write(&config, self.yaml(&directory.path().join("data"), listen, admin)).unwrap();
-        let log_level = self.log_level.unwrap_or("info");
-        let process = launch(directory.path(), &config, admin, log_level, &self.wrapper).await.ok()?;
-        Some(Program { directory, config, process, listen, admin, log_level, wrapper: self.wrapper })
+        Program::start(directory, config, (listen, admin), self.log_level.unwrap_or("info"), self.wrapper).await
     }
 }
 
@@ -476,146 +473,6 @@ impl Drop for TestGateway {
             panic!("a test ran out of time, or did not end its gateway with finish(), which checks the books");
         }
     }
-}
-
-/// The real program, on ports that stay the same over restarts.
-#[derive(Debug)]
-pub(crate) struct Program {
-    directory: TempDir,
-    config: PathBuf,
-    process: Process,
-    listen: u16,
-    admin: u16,
-    log_level: &'static str,
-    wrapper: Vec<String>,
-}
-
-impl Program {
-    /// Its process.
-    pub(crate) fn id(&self) -> u32 {
-        self.process.id()
-    }
-
-    /// Where its log is.
-    pub(crate) fn data(&self) -> PathBuf {
-        self.directory.path().join("data")
-    }
-
-    pub(crate) fn signal(&self, signal: Signal) {
-        self.process.signal(signal).unwrap();
-    }
-
-    /// As [`Program::start_again`], without what it was started by before.
-    pub(crate) async fn start_again_plainly(&mut self) {
-        self.wrapper.clear();
-        self.start_again().await;
-    }
-
-    /// A sender for Prometheus' path.
-    pub(crate) fn sender(&self) -> Sender {
-        let url = format!("http://127.0.0.1:{}/api/v1/write", self.listen);
-        Sender::new(&url).unwrap().with_timeout(PATIENCE)
-    }
-
-    /// Where senders push.
-    pub(crate) fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.listen))
-    }
-
-    fn admin_address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.admin))
-    }
-
-    /// The most memory it had resident so far, in bytes.
-    pub(crate) fn peak_memory(&self) -> u64 {
-        self.process.peak_memory().unwrap()
-    }
-
-    /// The memory it has resident at this moment, in bytes.
-    pub(crate) fn memory(&self) -> u64 {
-        self.process.memory().unwrap()
-    }
-
-    /// Waits until it has ended by itself.
-    pub(crate) async fn ended(&mut self, limit: Duration) -> std::process::ExitStatus {
-        self.process.wait(limit).await.unwrap()
-    }
-
-    /// A page of the admin server.
-    pub(crate) async fn admin(&self, path: &str) -> String {
-        page(self.admin_address(), path).await
-    }
-
-    /// What it has logged so far, over all its starts.
-    pub(crate) fn log(&self) -> String {
-        self.process.log().unwrap()
-    }
-
-    /// SIGKILL.
-    pub(crate) fn kill(&mut self) {
-        self.process.kill().unwrap();
-    }
-
-    /// Starts it again after it ended.
-    pub(crate) async fn start_again(&mut self) {
-        self.process =
-            launch(self.directory.path(), &self.config, self.admin, self.log_level, &self.wrapper).await.unwrap();
-    }
-
-    /// Waits until nothing is pending anywhere, and gives the books.
-    pub(crate) async fn settled(&self) -> Vec<Row> {
-        settled(self.admin_address()).await
-    }
-
-    /// A page of the admin API.
-    pub(crate) async fn get(&self, path: &str) -> serde_json::Value {
-        serde_json::from_str(&page(self.admin_address(), path).await).unwrap()
-    }
-
-    /// Posts to the admin API; the process may end meanwhile.
-    pub(crate) fn post(&self, path: &str, body: String) -> impl Future<Output = Option<u16>> + Send + 'static {
-        let url = format!("http://{}{path}", self.admin_address());
-        async move {
-            let sender = Sender::new(&url).ok()?.with_timeout(PATIENCE);
-            let answer = sender.send(Method::POST, HeaderMap::new(), Bytes::from(body)).await.ok()?;
-            Some(answer.status.as_u16())
-        }
-    }
-
-    /// SIGTERM; it must end well.
-    pub(crate) async fn terminate(mut self) {
-        rows(self.admin_address()).await;
-        let status = self.process.terminate(PATIENCE).await.unwrap();
-        assert!(status.success(), "{status}: {}", self.process.log().unwrap());
-    }
-}
-
-/// A free port that no connection on this machine gets by chance while the program is down between two starts: below
-/// the range that Linux hands out.
-fn port() -> u16 {
-    static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    loop {
-        let port = fastrand::u16(20_000..32_000);
-        let is_free = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-        if is_free && TAKEN.lock().unwrap().insert(port) {
-            return port;
-        }
-    }
-}
-
-async fn launch(
-    directory: &Path,
-    config: &Path,
-    admin: u16,
-    log_level: &str,
-    wrapper: &[String],
-) -> Result<Process, ProcessError> {
-    let mut words = wrapper.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_writegate")]);
-    let mut command = std::process::Command::new(words.next().unwrap());
-    command.args(words).args(["--log-level", log_level, "serve", "--config"]).arg(config);
-    let mut process = Process::start(command, &directory.join("log.txt")).unwrap();
-    process.ready(&format!("http://127.0.0.1:{admin}/-/ready"), PATIENCE).await?;
-    Ok(process)
 }
 
 /// Headers as written.
