@@ -208,3 +208,6 @@ impl Shared {
         Ok(Shown(Some(held)))
     }
 }
+
+#[cfg(test)]
+mod tests;

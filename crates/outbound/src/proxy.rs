@@ -49,8 +49,8 @@ impl Proxies {
         match &proxy.choice {
             config::ProxyChoice::Url { url, user, no_proxy } => {
                 let proxy = Some(Ok(Proxy::new(url.clone(), user.as_ref())));
-                let no_proxy = NoProxy::parse(no_proxy.iter().map(String::as_str));
-                let no_proxy = (no_proxy != NoProxy::default()).then_some(no_proxy);
+                let is_written = !no_proxy.is_empty();
+                let no_proxy = is_written.then(|| NoProxy::parse(no_proxy.iter().map(String::as_str)));
                 Self { http: proxy.clone(), https: proxy, no_proxy, connect_headers }
             }
             config::ProxyChoice::Environment => Self::of_environment(variable, connect_headers),

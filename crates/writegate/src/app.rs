@@ -357,7 +357,7 @@ impl App {
         // What can fail comes first, so that a failure leaves everything as it was.
         let log_limits = engine::limits(&new.log)?;
         let authentication = Authentication::load(&new, &self.providers).map_err(Box::new);
-        let authentication = authentication.map_err(StartError::Authentication)?;
+        let authentication = authentication.map_err(StartError::Authentication)?.after(&self.authentication.load());
         let admin_tls = admin_tls(&new)?;
         self.listen(&new).await?;
         self.admin_tls.store(admin_tls);

@@ -68,6 +68,15 @@ pub(crate) struct Authentication {
     /// Another one for each.
     number: u64,
     slow_checks: Semaphore,
+    checks: Arc<Checks>,
+}
+
+/// How many credentials were checked in full since the start of the process: signatures verified and password hashes
+/// computed, because nothing was remembered of them.
+#[derive(Debug, Default)]
+pub(crate) struct Checks {
+    pub(crate) tokens: AtomicU64,
+    pub(crate) passwords: AtomicU64,
 }
 
 /// A configuration's credentials cannot be used.
@@ -208,6 +217,7 @@ impl Authentication {
             remembered: VerifiedCache::new(MOST_REMEMBERED)?,
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             slow_checks: Semaphore::new(SLOW_CHECKS),
+            checks: Arc::default(),
         };
         // A list says by whom it is, so that all may be shown all.
         let lists = config.listeners.iter().filter_map(|listener| listener.tls.as_ref()?.crl_file.as_deref());
@@ -233,6 +243,16 @@ impl Authentication {
             }
         }
         Ok(this)
+    }
+
+    /// Takes the place of an earlier one, and counts on from there.
+    #[must_use]
+    pub(crate) fn after(self, earlier: &Self) -> Self {
+        Self { checks: Arc::clone(&earlier.checks), ..self }
+    }
+
+    pub(crate) fn checks(&self) -> &Checks {
+        &self.checks
     }
 
     /// Begins to fetch the keys that are published elsewhere, if that has not begun.
@@ -364,6 +384,7 @@ impl Authentication {
         }
         let turn = tokio::time::timeout(SLOW_CHECK_WITHIN, self.slow_checks.acquire()).await;
         let Ok(Ok(_turn)) = turn else { return Err(Denied::Busy) };
+        self.checks.passwords.fetch_add(1, Ordering::Relaxed);
         let (known, shown) = (Arc::clone(known), shown.to_owned());
         offload(move || known.is(shown.as_bytes())).await.map_err(|_panicked| Denied::Busy)
     }
@@ -382,6 +403,7 @@ impl Authentication {
         if let Some(speaker) = self.remembered.get(&key, now) {
             return Ok(speaker);
         }
+        self.checks.tokens.fetch_add(1, Ordering::Relaxed);
         let (speaker, expires) = self.signers.speaker_of(shown, &self.roles, now).await?;
         self.remember(key, &speaker, expires);
         Ok(speaker)

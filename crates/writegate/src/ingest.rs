@@ -41,6 +41,10 @@ use crate::tenant::Tenants;
 use crate::throttle::Throttle;
 use crate::tls::{self, Authorities, TlsError};
 
+/// The most that is read ahead from an HTTP/1.1 connection, and so the longest header; a longer one gets 431. A connection
+/// that waits keeps as much: by default it would be 280 KiB after a large body.
+const READ_AT_ONCE: usize = 16 * 1024;
+
 /// What all pushes together did since the start of the process.
 #[derive(Debug)]
 pub(crate) struct PushStats {
@@ -260,7 +264,7 @@ impl Ingest {
             }
         });
         let mut server = auto::Builder::new(TokioExecutor::new());
-        server.http1().timer(TokioTimer::new()).header_read_timeout(None);
+        server.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(READ_AT_ONCE);
         // Windows as large as common bodies: one connection carries all of a sender's requests.
         server
             .http2()

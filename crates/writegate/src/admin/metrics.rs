@@ -97,6 +97,13 @@ fn ingest(page: &mut Page, app: &App) {
     let help = "TLS handshakes of listeners that did not come to their end";
     page.family("writegate_tls_handshake_failures_total", Kind::Counter, help);
     page.sample(&[], app.push_stats.handshake_failures.load(Ordering::Relaxed));
+    let (authentication, help) =
+        (app.authentication.load(), "Credentials checked in full: nothing was remembered of them.");
+    page.family("writegate_credential_checks_total", Kind::Counter, help);
+    for (kind, count) in [("token", &authentication.checks().tokens), ("password", &authentication.checks().passwords)]
+    {
+        page.sample(&[("kind", kind)], count.load(Ordering::Relaxed));
+    }
 
     let tenants = app.engine.tenants.list();
     let mut per_tenant = |name, help, read: &dyn Fn(&Tenant) -> Counts| {

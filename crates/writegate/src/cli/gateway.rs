@@ -1,6 +1,5 @@
-//! Asks a running gateway over its admin API. Plain HTTP only, since that is what the admin address speaks.
+//! Asks a running gateway over its admin API.
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,9 +10,11 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use outbound::connect::{Connector, root};
+use outbound::tls::TlsSource;
 use serde::de::DeserializeOwned;
+use writegate_config::{ClientTls, TextSource};
 
 use super::show::plain;
 use crate::admin::api::Failure;
@@ -34,6 +35,12 @@ pub(super) struct AdminArgs {
     /// The gateway's admin address
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9010", value_parser = base)]
     admin: String,
+    /// A file with the authorities that the certificate of an https address may be from, instead of the system's
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// Believe any certificate
+    #[arg(long, conflicts_with = "ca_file")]
+    insecure_skip_verify: bool,
     /// A file with the token of the gateway's `admin.bearer_token_file`
     #[arg(long, value_name = "FILE", conflicts_with = "user")]
     bearer_token_file: Option<PathBuf>,
@@ -48,8 +55,9 @@ pub(super) struct AdminArgs {
 /// An URL to which paths are appended.
 fn base(text: &str) -> Result<String, String> {
     let uri: Uri = text.parse().map_err(|error| format!("{error}"))?;
-    if uri.scheme_str() != Some("http") || uri.authority().is_none() || uri.query().is_some() {
-        return Err("expected http://host:port".to_owned());
+    let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+    if !is_http || uri.authority().is_none() || uri.query().is_some() {
+        return Err("expected http://host:port or https://host:port".to_owned());
     }
     Ok(text.trim_end_matches('/').to_owned())
 }
@@ -58,7 +66,7 @@ fn base(text: &str) -> Result<String, String> {
 pub(super) struct Gateway {
     url: String,
     authorization: Option<HeaderValue>,
-    http: Client<HttpConnector, Full<Bytes>>,
+    http: Client<Connector, Full<Bytes>>,
 }
 
 /// A good answer.
@@ -77,8 +85,12 @@ impl Reply {
 impl Gateway {
     /// The gateway that the arguments name. Nothing is connected yet; within a runtime.
     pub(super) fn of(args: &AdminArgs) -> anyhow::Result<Self> {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_WITHIN));
+        let tls = ClientTls {
+            ca: args.ca_file.clone().map(TextSource::File),
+            insecure_skip_verify: args.insecure_skip_verify,
+            ..ClientTls::default()
+        };
+        let connector = Connector::new(TlsSource::new(Some(&tls), false), CONNECT_WITHIN);
         let http = Client::builder(TokioExecutor::new()).build(connector);
         Ok(Self { url: args.admin.clone(), authorization: authorization(args)?, http })
     }
@@ -130,9 +142,9 @@ impl Gateway {
             Err(error) if error.is_connect() => bail!(
                 "cannot reach the gateway at {}: {}; is it running? --admin URL says where",
                 self.url,
-                root_cause(&error)
+                root(&error)
             ),
-            Err(error) => bail!("the gateway at {} gave no answer: {}", self.url, root_cause(&error)),
+            Err(error) => bail!("the gateway at {} gave no answer: {}", self.url, root(&error)),
         };
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
@@ -157,14 +169,6 @@ fn authorization(args: &AdminArgs) -> anyhow::Result<Option<HeaderValue>> {
     Ok(Some(shown))
 }
 
-fn root_cause(error: &dyn Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,7 +177,8 @@ mod tests {
     fn an_address_is_one_to_which_paths_can_be_appended() {
         assert_eq!(base("http://127.0.0.1:9010/"), Ok("http://127.0.0.1:9010".to_owned()));
         assert_eq!(base("http://proxy/writegate"), Ok("http://proxy/writegate".to_owned()));
-        for wrong in ["", "127.0.0.1:9010", "https://host", "/x", "http://host/?a=b"] {
+        assert_eq!(base("https://host/"), Ok("https://host".to_owned()));
+        for wrong in ["", "127.0.0.1:9010", "ftp://host", "/x", "http://host/?a=b"] {
             assert!(base(wrong).is_err(), "{wrong}");
         }
     }

@@ -239,7 +239,7 @@ pub(crate) struct Files {
 impl Files {
     pub(crate) fn new() -> Self {
         let files = Self { directory: tempfile::tempdir().unwrap(), server: Authority::new("server authority") };
-        files.server.issue("gateway", &["gateway.test"], 2099).write(files.path(), "server");
+        files.server.issue("gateway", &["gateway.test", "localhost"], 2099).write(files.path(), "server");
         files
     }
 

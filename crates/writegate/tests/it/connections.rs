@@ -2,22 +2,25 @@
 //! changes, and a thousand connections that wait.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http_body_util::BodyExt as _;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 use remote_write::{Compression, Protocol};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, SignatureScheme};
+use rustls::{DigitallySignedStruct, HandshakeKind, SignatureScheme};
 use testkit::raw;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use crate::certificates::{Authority, Client, Connection, Files, push_of, push_request};
+use crate::certificates::{Authority, Client, Connection, Files, push_of, push_request, read};
+use crate::faults::metric;
 use crate::harness::{Setup, assert_exactly, bounded, compress, raw_headers, receiver};
 use crate::message::{encode, points, request, sample_of};
 
@@ -191,9 +194,38 @@ fn r_p24_any_certificate_is_served_to_clients_that_do_not_look_and_others_refuse
     });
 }
 
-/// How many connections wait, and what each may cost.
-const WAITING: usize = 1_000;
+/// What a connection that waits may cost.
 const MOST_EACH: u64 = 64 * 1024;
+
+/// A connection that pushed once and waits.
+struct Waiting {
+    is_resumed: bool,
+    _http1: Option<Connection>,
+    _http2: Option<hyper::client::conn::http2::SendRequest<Full<Bytes>>>,
+}
+
+impl Waiting {
+    /// Pushes something that is taken, or a body of so many bytes that is none.
+    async fn open(client: &Client, address: SocketAddr, version: http::Version, body: usize) -> Self {
+        let mut push = push_request(&[]);
+        let expected = if body == 0 { 204 } else { 400 };
+        if body > 0 {
+            *push.body_mut() = Full::new(vec![0; body].into());
+        }
+        if version == http::Version::HTTP_11 {
+            let mut connection = Connection::open(client, address).await.unwrap();
+            assert_eq!(connection.send(push).await.0, expected);
+            return Self { is_resumed: connection.is_resumed, _http1: Some(connection), _http2: None };
+        }
+        let stream = client.connect(address, &[b"h2"]).await.unwrap();
+        let is_resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+        let (mut sender, driver) = handshake.await.unwrap();
+        tokio::spawn(driver);
+        assert_eq!(read(sender.send_request(push).await.unwrap()).await.0, expected);
+        Self { is_resumed, _http1: None, _http2: Some(sender) }
+    }
+}
 
 #[test]
 fn r_x28_a_thousand_connections_that_wait_cost_little_and_their_sessions_are_resumed() {
@@ -219,24 +251,26 @@ fn r_x28_a_thousand_connections_that_wait_cost_little_and_their_sessions_are_res
             }
         }
 
-        let client = Client::new(&files.server, Some(&certificate));
-        let mut waiting = Vec::new();
-        let mut open = async |connections: usize| {
+        let (client, mut waiting) = (Client::new(&files.server, Some(&certificate)), Vec::new());
+        let mut open = async |connections: usize, version, body| {
             for _ in 0..connections {
-                let mut connection = Connection::open(&client, program.address()).await.unwrap();
-                assert_eq!(connection.push(&[]).await.0, 204);
-                waiting.push(connection);
+                waiting.push(Waiting::open(&client, program.address(), version, body).await);
             }
-            waiting.iter().filter(|connection| connection.is_resumed).count()
+            waiting.iter().filter(|one| !one.is_resumed).count()
         };
         // What the first ones allocate is not theirs alone.
-        open(50).await;
-        let before = program.memory();
-        let resumed = open(WAITING).await;
-        let each = program.memory().saturating_sub(before) / WAITING as u64;
-        assert!(resumed >= WAITING, "{resumed} were resumed");
-        assert!(each < MOST_EACH, "{each} bytes for each connection that waits");
-        assert_eq!(waiting.last_mut().unwrap().send(push_request(&[])).await.0, 204);
+        open(50, http::Version::HTTP_11, 0).await;
+        for (connections, version, body) in [
+            (700, http::Version::HTTP_11, 0),
+            (150, http::Version::HTTP_2, 0),
+            (150, http::Version::HTTP_11, 256 << 10),
+        ] {
+            let before = program.memory();
+            assert_eq!(open(connections, version, body).await, 1, "but for the first, all go on with a session");
+            let each = program.memory().saturating_sub(before) / connections as u64;
+            assert!(each < MOST_EACH, "{each} bytes for each connection of {version:?}, after {body} bytes");
+        }
+        assert_eq!(metric(&program, "writegate_connections ").await, 1_050.0);
         drop(waiting);
         program.terminate().await;
     });

@@ -27,7 +27,7 @@ mQIDAQAB
 const TOKEN: &str = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6ImQ3ZWU0ZDAyYzAyNTAxNzRjZTFlZTg5NzM4NWE2OWQyNmRkZTlkYTYifQ.eyJpYXQiOjE3MDAwMDAwMDAsImV4cCI6MjAxNTM2MDAwMCwiYXVkIjoib3BzdHJhY2UtY2x1c3Rlci1kZW1vIiwiaXNzIjoib3BzdHJhY2UtY2xpIiwic3ViIjoidGVuYW50LXRlYW0tYmx1ZSJ9.MstNq3bgeDlqfm3ztEdQUG33emQ1xSLsOyO4QVBPkJ5jOGyxBUVHpgNziDUUBZhCQrtRRVI7e52ROrjnx_y2O1qmWfYZ3TyL6dNqYAfIlFKWc1xf4S7PpjZxZls71FsS2lI_cX0gu0GfP1nqJjK0FCPg1gm9EUxTPZK9PzZf-NgU89_8D3NQe8HIqQJqTrTVLrD5Sh-rrLXW2vQvGluQDXS3qq6QMSOK_ETg3M0lDt6VphETFHVu08vvb7qTR7NIdgtIdWIBwovs9u845kWRN8Y80GM-4DxGJiLKg4Zw7r-kRQ2YZZEwRecVxMEt_sSm27vzkl_I3kepnNJcMsNnUQ";
 
 /// bcrypt of `pass word` at the lowest cost.
-const HASHED: &str = "$2b$04$5e7gXAsmMYUMsiChMEW4keOXMuiHyZGsQwNkAtwfck08GH.0IP/5G";
+pub(crate) const HASHED: &str = "$2b$04$5e7gXAsmMYUMsiChMEW4keOXMuiHyZGsQwNkAtwfck08GH.0IP/5G";
 
 fn key_set(keys: &[(&str, &str)]) -> String {
     serde_json::Value::Object(keys.iter().map(|(kid, pem)| ((*kid).to_owned(), (*pem).into())).collect()).to_string()

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use http::{HeaderMap, Method};
-use remote_write::Protocol;
+use remote_write::{Compression, Protocol};
 use testkit::raw;
 
-use crate::harness::{PATIENCE, Setup, bounded, header_map, receiver};
-use crate::message::{request, sample_of};
+use crate::harness::{PATIENCE, Setup, bounded, compress, header_map, raw_headers, receiver};
+use crate::message::{encode, request, sample_of};
 
 #[test]
 fn r_p21_metrics_configuration_and_debugging_are_not_served_to_senders_whatever_they_show() {
@@ -118,4 +118,22 @@ fn strange_request() -> Vec<u8> {
         ("x-forwarded-host", &host),
     ]);
     raw::request(method, fastrand::choice(&paths).unwrap(), &[header.unwrap()], b"x")
+}
+
+#[test]
+fn a_header_of_12_kib_is_taken_and_one_of_20_kib_is_431() {
+    bounded(async {
+        let gateway = Setup::new().start().await;
+        let protocol = raw_headers(Protocol::V1);
+        let body = compress(Compression::Snappy, &encode(Protocol::V1, &request([sample_of("up", 1)])));
+        for (kib, status) in [(12, 204), (20, 431)] {
+            let cookie = "c".repeat(kib << 10);
+            let mut headers: Vec<_> = protocol.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            headers.push(("cookie", &cookie));
+            let mut connection = gateway.raw().await;
+            connection.write(&raw::request("POST", "/api/v1/write", &headers, &body)).await.unwrap();
+            assert_eq!(connection.answer(PATIENCE).await.unwrap().status, status, "{kib} KiB");
+        }
+        gateway.settle_and_finish().await;
+    });
 }

@@ -4,17 +4,19 @@ use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::{Method, Request};
+use http::Request;
 use http_body_util::Full;
-use remote_write::{Compression, Protocol};
+use remote_write::Protocol;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpStream;
 
 use crate::certificates::{Authority, Client, Connection, Files, Issued, push_of, push_request};
-use crate::harness::{Setup, bounded, compress, eventually, header_map, raw_headers, receiver, takes};
-use crate::message::{encode, request, sample_of};
+use crate::cli::run;
+use crate::harness::{Setup, bounded, eventually, receiver, takes};
+use crate::message::{request, sample_of};
+use crate::relabeling::accept_from;
 
 const BY_COMMON_NAME: &str = "authentication: [{client_certificate: {pattern: '{tenant}.agents.example.org'}}]";
 
@@ -208,6 +210,17 @@ fn the_admin_address_speaks_tls_where_it_is_told_to() {
         assert_eq!(connection.send(ready).await.0, 200);
         let plain = testkit::sender::Sender::new(&format!("http://{}/-/ready", gateway.admin_address())).unwrap();
         assert!(plain.get().await.is_err(), "not without");
+        let port = gateway.admin_address().port();
+        files.trust("server-ca.crt", &files.server);
+        let ca = files.at("server-ca.crt").display().to_string();
+        let url = format!("https://localhost:{port}");
+        let status = async |more: &[&str]| run(&[&["status", "--admin", &url], more].concat()).await;
+        for believed in [&["--ca-file", ca.as_str()][..], &["--insecure-skip-verify"]] {
+            let ran = status(believed).await;
+            assert_eq!(ran.code, 0, "{ran:?}");
+        }
+        let ran = status(&[]).await;
+        assert!(ran.code == 1 && ran.err.contains("certificate"), "{ran:?}");
         drop(connection);
         Box::pin(gateway.shutdown()).await;
     });
@@ -318,11 +331,7 @@ fn a_certificate_file_that_breaks_is_told_once_everywhere_and_what_was_read_befo
         fs::write(&more, endpoint).unwrap();
         let program = Setup::new().top(&format!("remote_write_files: ['{}']", more.display())).start_program().await;
         let push = async |timestamp: i64| {
-            let body = compress(Compression::Snappy, &encode(Protocol::V1, &request([sample_of("up", timestamp)])));
-            let headers = raw_headers(Protocol::V1);
-            let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-            let answer = program.sender().send(Method::POST, header_map(&headers), body).await.unwrap();
-            assert_eq!(answer.status.as_u16(), 204);
+            accept_from(&program.sender(), Protocol::V1, &request([sample_of("up", timestamp)])).await;
             takes(&sink, u64::try_from(timestamp).unwrap()).await;
         };
         let unusable = async |expected: u8| {

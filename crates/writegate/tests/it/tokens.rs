@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use testkit::raw;
 
 use crate::cli::run;
-use crate::credentials::{Issuer, base64, bearer, push, push_at, taken_for};
-use crate::harness::{PATIENCE, Setup, TestGateway, bounded, compress, raw_headers, receiver, takes};
+use crate::credentials::{HASHED, Issuer, base64, bearer, push, push_at, taken_for};
+use crate::harness::{PATIENCE, Setup, TestGateway, bounded, compress, eventually, raw_headers, receiver, takes};
 use crate::message::{encode, request, sample_of};
 
 /// A listener where who shows nothing is refused.
@@ -401,5 +401,48 @@ fn r_p14_what_a_sender_says_of_its_tenant_or_of_the_connection_changes_nothing_u
             assert!(others.iter().all(|name| !received.headers.contains_key(*name)), "{:?}", received.headers);
         }
         gateway.finish().await;
+    });
+}
+
+#[test]
+fn r_p27_a_token_or_password_is_verified_once_and_then_known_until_it_expires_or_a_reload() {
+    bounded(async {
+        let files = Keys::of_pair();
+        let tenants = format!(
+            "tenants: [{{name: red, credentials: [{{basic_auth: {{username: r, password: '{HASHED}'}}}}]}}, {{name: {TENANT}}}]"
+        );
+        let authentication = files.authentication(&format!("{AUDIENCE}, leeway: 0s"));
+        let setup = Setup::new().listener(CREDENTIALS_ONLY).top(&authentication).top(&tenants);
+        let gateway = setup.start().await;
+        let checks = async || {
+            let of = |kind: &str| format!("writegate_credential_checks_total{{kind=\"{kind}\"}}");
+            (gateway.metric(&of("token")).await, gateway.metric(&of("password")).await)
+        };
+        let of = |exp: i64| token(&header(), &with(claims(), "exp", json!(exp)));
+        let end = now() + 5;
+        let (token, another, short) = (of(end + 600), of(end + 601), of(end));
+        let basic = |text: &str| format!("Basic {}", base64(text));
+        let shown = [bearer(&token).1, basic(&format!("any:{token}")), basic("r:pass word")];
+        for _ in 0..5 {
+            for value in &shown {
+                assert_eq!(push(&gateway, &[("authorization", value)]).await.status, 204);
+            }
+        }
+        assert_eq!(checks().await, (1.0, 1.0));
+        assert_eq!(status(&gateway, &another).await, 204);
+        assert_eq!(checks().await, (2.0, 1.0));
+        gateway.read_again().await.unwrap();
+        for _ in 0..5 {
+            assert_eq!(status(&gateway, &token).await, 204);
+        }
+        assert_eq!(checks().await, (3.0, 1.0), "keys and revocations may have changed");
+
+        assert_eq!(status(&gateway, &short).await, 204);
+        eventually("what is remembered ends with the token", || async {
+            (status(&gateway, &short).await == 401).then_some(())
+        })
+        .await;
+        assert!(now() >= end, "it was given up too early");
+        gateway.settle_and_finish().await;
     });
 }
