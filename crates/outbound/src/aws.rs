@@ -174,13 +174,12 @@ impl Signer {
                     return Ok(Keys { access_key, secret_key, token: None });
                 }
                 Source::Keys(keys) => return Ok(keys.clone()),
-                Source::Profile { name, otherwise } => {
-                    match (self.files.read(name)?.and_then(|Profile { keys, .. }| keys), otherwise) {
-                        (Some(keys), _) => return Ok(keys),
-                        (None, Some(otherwise)) => source = otherwise,
-                        (None, None) => return Err(self.files.no_keys(name)),
-                    }
-                }
+                Source::Profile { name, otherwise } => match (self.files.read(name)?, otherwise) {
+                    (Some(Profile { keys: Some(keys), .. }), _) => return Ok(keys),
+                    (Some(Profile { way: Some(way), .. }), _) => return Err(ProfileFiles::not_followed(name, way)),
+                    (_, Some(otherwise)) => source = otherwise,
+                    (_, None) => return Err(self.files.no_keys(name)),
+                },
                 Source::Issuer(issuer) => {
                     let ask = self.ask(issuer, region, now);
                     let held = self.base.get(&config::Secret::default(), ask).await.map_err(AwsError::Keys)?;

@@ -24,6 +24,8 @@ pub(super) struct ProfileFiles {
 #[derive(Debug, Default)]
 pub(super) struct Profile {
     pub(super) keys: Option<Keys>,
+    /// Instead of keys.
+    pub(super) way: Option<&'static str>,
     pub(super) region: Option<String>,
 }
 
@@ -55,13 +57,13 @@ impl ProfileFiles {
             secret_key: config::Secret::new(secret_key),
             token: all.remove("aws_session_token").map(config::Secret::new),
         });
-        if keys.is_none()
-            && let Some(way) = NOT_FOLLOWED.iter().find(|way| all.contains_key(**way))
-        {
-            let why = format!("gets its keys by `{way}`, which is not followed here; use keys, or `role_arn` of sigv4");
-            return Err(AwsError::Profile { name: name.to_owned(), why });
-        }
-        Ok(Some(Profile { keys, region: all.remove("region") }))
+        let way = NOT_FOLLOWED.into_iter().find(|way| all.contains_key(*way));
+        Ok(Some(Profile { keys, way, region: all.remove("region") }))
+    }
+
+    pub(super) fn not_followed(name: &str, way: &str) -> AwsError {
+        let why = format!("gets its keys by `{way}`, which is not followed here; use keys, or `role_arn` of sigv4");
+        AwsError::Profile { name: name.to_owned(), why }
     }
 
     pub(super) fn no_keys(&self, name: &str) -> AwsError {

@@ -125,9 +125,15 @@ async fn profiles_are_read_as_awss_tools_write_them_and_again_when_they_change()
     fs::write(at("credentials"), "[team]\naws_access_key_id=ROTATED\naws_secret_access_key=y\n").unwrap();
     assert_eq!(scope(&signer_of_team).await, Ok(of("ROTATED", "eu-north-1")));
 
+    fs::write(at("config"), "[default]\nregion = eu-south-1\nsso_session = s\n[profile chained]\nrole_arn = arn\n")
+        .unwrap();
+    let with_keys = signer(&settings(), &[home_is, KEYS[0], KEYS[1]]);
+    assert_eq!(scope(&with_keys).await, Ok(of("ENV", "eu-south-1")), "only the region is asked for");
+    let error = scope(&signer(&settings(), &[home_is])).await.unwrap_err();
+    assert!(error.contains("gets its keys by `sso_session`"), "{error}");
+
     let region = KEYS[3];
     for (name, why) in [
-        ("half", "has no aws_access_key_id and aws_secret_access_key in "),
         ("absent", "has no aws_access_key_id and aws_secret_access_key in "),
         ("chained", "gets its keys by `role_arn`, which is not followed here; use keys, or `role_arn` of sigv4"),
     ] {

@@ -329,6 +329,33 @@ fn r_o22_a_tenants_data_reaches_only_the_endpoints_that_are_for_it() {
 }
 
 #[test]
+fn r_o18_rate_limits_of_a_tenants_file_hold_for_its_path_and_nobody_else() {
+    bounded(async {
+        let (ground, key) = (Ground::new(), SigningKey::new("one"));
+        let provider = Provider::start(&[&key]).await;
+        let limited = json!([{"endpoint": "/api/metrics/v1/.+/api/v1/receive", "limit": 2, "window": "1h"}]);
+        ground.tenants(&[
+            json!({"name": "blue", "oidc": oidc(&provider, &json!({})), "rateLimits": limited}),
+            json!({"name": "red", "oidc": oidc(&provider, &json!({}))}),
+        ]);
+        ground.rbac(&[("blue", &["ann@example.org"]), ("red", &["ann@example.org"])]);
+        let gateway = ground.setup().listener("strict: false").start().await;
+        let ann = token(&key, &provider, "ann@example.org", &[]);
+        for (path, status) in [
+            (at("blue"), 204),
+            (at("blue"), 204),
+            (at("blue"), 429),
+            (at("red"), 204),
+            ("/blue/api/v1/write".to_owned(), 204),
+        ] {
+            let (answered, text) = push_with(&gateway, &path, &ann).await;
+            assert_eq!(answered, status, "{path}: {text}");
+        }
+        gateway.settle_and_finish().await;
+    });
+}
+
+#[test]
 fn r_s9_tenants_and_roles_change_while_running_and_what_is_invalid_changes_nothing() {
     bounded(async {
         let (ground, key) = (Ground::new(), SigningKey::new("one"));

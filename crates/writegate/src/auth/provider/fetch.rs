@@ -12,6 +12,9 @@ use writegate_config::{InvalidUrl, Issuer, Scheme, Url};
 
 use super::Place;
 
+/// What is told of an issuer that is not the one that was asked.
+const SHOWN_CHARS: usize = 200;
+
 /// What a provider publishes.
 #[derive(Debug)]
 pub(super) struct Publication {
@@ -44,7 +47,7 @@ pub(super) enum NoKeys {
     OtherIssuer {
         /// Where it came from.
         url: String,
-        /// What it says.
+        /// What it says, at most its first 200 characters.
         found: String,
     },
     /// What it says of its keys is no URL.
@@ -102,7 +105,8 @@ fn keys_url(issuer: &Issuer, description: &[u8]) -> Result<Url, NoKeys> {
     let description: Description =
         serde_json::from_slice(description).map_err(|source| NoKeys::Description { url: url(), source })?;
     if description.issuer != issuer.as_str() {
-        return Err(NoKeys::OtherIssuer { url: url(), found: description.issuer });
+        let found = description.issuer.chars().take(SHOWN_CHARS).collect();
+        return Err(NoKeys::OtherIssuer { url: url(), found });
     }
     let keys = Url::parse(&description.jwks_uri).map_err(|source| NoKeys::KeysUrl { url: url(), source })?;
     match (issuer.discovery().scheme(), keys.scheme()) {
