@@ -290,7 +290,7 @@ fn what_is_wrong_is_said_with_what_to_do() {
             assert!(ran.err.contains("is it running? --admin URL says where"), "{ran:?}");
         }
         let usage: [&[&str]; 12] = [
-            &["status", "--admin", "https://host"],
+            &["status", "--admin", "ftp://host"],
             &["status", "--admin", "localhost"],
             &["status", "--user", "ops"],
             &["replay"],
