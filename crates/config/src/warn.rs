@@ -83,6 +83,10 @@ pub(crate) fn endpoint(
         let hint = "use https, or a network you trust";
         entry.warn(report, "the credential crosses the network without TLS", Some(hint));
     }
+    if endpoint.tls.as_ref().is_some_and(|tls| tls.insecure_skip_verify) {
+        let hint = "name the authority of its certificate in ca_file";
+        entry.warn(report, "insecure_skip_verify: whoever is on the way can read and change what is sent", Some(hint));
+    }
     if let Auth::OAuth2(oauth2) = &endpoint.auth
         && oauth2.token_url.scheme() == Scheme::Http
         && !is_local(&oauth2.token_url)

@@ -1,7 +1,7 @@
 //! What a tenant may send, and how much of it is left: the rates and the active series of `limits`, counted for each tenant.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,17 +22,57 @@ pub(crate) struct Allowance {
     windows: Mutex<Vec<(RateLimit, SlidingWindow)>>,
     series: ActiveSeries,
     connections: AtomicU32,
+    /// How many requests each limit refused, in whole or in part.
+    refused: [AtomicU64; Limit::ALL.len()],
+}
+
+/// What can be limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    Samples,
+    Bytes,
+    Requests,
+    Windows,
+    ActiveSeries,
+    Connections,
+}
+
+impl Limit {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Samples, Self::Bytes, Self::Requests, Self::Windows, Self::ActiveSeries, Self::Connections];
+
+    /// The key under `limits`.
+    pub(crate) const fn key(self) -> &'static str {
+        match self {
+            Self::Samples => "samples_per_second",
+            Self::Bytes => "bytes_per_second",
+            Self::Requests => "requests_per_second",
+            Self::Windows => "rate_limits",
+            Self::ActiveSeries => "active_series",
+            Self::Connections => "connections",
+        }
+    }
+
+    /// What it is that there is too much of.
+    const fn what(self) -> &'static str {
+        match self {
+            Self::Samples => "samples",
+            Self::Bytes => "bytes",
+            Self::Requests | Self::Windows => "requests",
+            Self::ActiveSeries => "series",
+            Self::Connections => "connections",
+        }
+    }
 }
 
 /// A request is above a limit of its tenant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Exceeded {
     /// One of the rates.
-    #[error("the tenant's limit of {limit} {what} per second is reached (limits.{key})")]
+    #[error("the tenant's limit of {per_second} {} per second is reached (limits.{})", limit.what(), limit.key())]
     Rate {
-        what: &'static str,
-        key: &'static str,
-        limit: u64,
+        limit: Limit,
+        per_second: u64,
         /// Until this request would pass, if no other came.
         wait: Duration,
         answer: OverLimit,
@@ -56,6 +96,7 @@ impl Default for Allowance {
             windows: Mutex::default(),
             series: ActiveSeries::new(seed),
             connections: AtomicU32::new(0),
+            refused: Default::default(),
         }
     }
 }
@@ -66,9 +107,9 @@ impl Allowance {
     /// # Errors
     /// When it is one too many; it does not count then.
     pub(crate) fn take_request(&self, limits: &TenantLimits, path: &str) -> Result<Option<Standing>, Exceeded> {
-        let now = clock::monotonic_ns();
-        take(&self.requests, (1, limits.requests_per_second), ("requests", "requests_per_second"), limits)?;
-        self.take_from_windows(&limits.rate_limits, path, now).inspect_err(|_exceeded| self.requests.give_back(1))
+        self.take(Limit::Requests, (1, limits.requests_per_second), limits)?;
+        let standing = self.take_from_windows(&limits.rate_limits, path, clock::monotonic_ns());
+        standing.inspect_err(|_exceeded| self.requests.give_back(1))
     }
 
     /// Gives back a request that was refused for another reason.
@@ -81,7 +122,7 @@ impl Allowance {
     /// # Errors
     /// When they are too many; they do not count then.
     pub(crate) fn take_bytes(&self, limits: &TenantLimits, bytes: u64) -> Result<(), Exceeded> {
-        take(&self.bytes, (bytes, limits.bytes_per_second), ("bytes", "bytes_per_second"), limits)
+        self.take(Limit::Bytes, (bytes, limits.bytes_per_second), limits)
     }
 
     /// Takes samples and histograms that are about to be stored.
@@ -89,7 +130,7 @@ impl Allowance {
     /// # Errors
     /// When they are too many; they do not count then.
     pub(crate) fn take_samples(&self, limits: &TenantLimits, counts: Counts) -> Result<(), Exceeded> {
-        take(&self.samples, (samples(counts), limits.samples_per_second), ("samples", "samples_per_second"), limits)
+        self.take(Limit::Samples, (samples(counts), limits.samples_per_second), limits)
     }
 
     /// Gives back samples and histograms that were not stored in the end.
@@ -100,6 +141,32 @@ impl Allowance {
     /// Counts the series of a request, and adds the places in `hashes` of those for which there is no room to `refused`.
     pub(crate) fn admit_series(&self, limits: &TenantLimits, hashes: &[u32], refused: &mut Vec<usize>) {
         self.series.admit(hashes, limits.active_series as usize, clock::monotonic_ns(), refused);
+        if !refused.is_empty() {
+            self.refuses(Limit::ActiveSeries);
+        }
+    }
+
+    /// How many requests were refused, in whole or in part, for this limit.
+    pub(crate) fn refused(&self, limit: Limit) -> u64 {
+        self.refused[limit as usize].load(Relaxed)
+    }
+
+    fn refuses(&self, limit: Limit) {
+        self.refused[limit as usize].fetch_add(1, Relaxed);
+    }
+
+    fn take(&self, limit: Limit, (units, per_second): (u64, u64), limits: &TenantLimits) -> Result<(), Exceeded> {
+        let rate = match limit {
+            Limit::Samples => &self.samples,
+            Limit::Bytes => &self.bytes,
+            _ => &self.requests,
+        };
+        let now = clock::monotonic_ns();
+        rate.set_limit(per_second, now);
+        rate.take(units, now).map_err(|wait| {
+            self.refuses(limit);
+            Exceeded::Rate { limit, per_second, wait, answer: limits.over_limit }
+        })
     }
 
     /// How many series were seen in the last 10 to 20 minutes.
@@ -114,7 +181,10 @@ impl Allowance {
     pub(crate) fn connect(self: &Arc<Self>, limits: &TenantLimits) -> Result<Connected, Exceeded> {
         let limit = limits.connections;
         let add = |count| (limit == 0 || count < limit).then_some(count + 1);
-        self.connections.fetch_update(Relaxed, Relaxed, add).map_err(|_count| Exceeded::Connections { limit })?;
+        self.connections.fetch_update(Relaxed, Relaxed, add).map_err(|_count| {
+            self.refuses(Limit::Connections);
+            Exceeded::Connections { limit }
+        })?;
         Ok(Connected(Arc::clone(self)))
     }
 
@@ -135,10 +205,9 @@ impl Allowance {
         }
         let mut least: Option<Standing> = None;
         for (rule, window) in windows.iter().filter(|(rule, _)| rule.endpoint.matches(path)) {
-            let standing = window.take(now).map_err(|refused| Exceeded::Window {
-                standing: refused.standing,
-                window: rule.window,
-                wait: refused.retry_after,
+            let standing = window.take(now).map_err(|refused| {
+                self.refuses(Limit::Windows);
+                Exceeded::Window { standing: refused.standing, window: rule.window, wait: refused.retry_after }
             })?;
             least = Some(least.filter(|least| least.remaining <= standing.remaining).unwrap_or(standing));
         }
@@ -166,15 +235,4 @@ impl Drop for Connected {
 /// What the limit on samples counts.
 const fn samples(counts: Counts) -> u64 {
     counts.samples + counts.histograms
-}
-
-fn take(
-    rate: &Rate,
-    (units, limit): (u64, u64),
-    (what, key): (&'static str, &'static str),
-    limits: &TenantLimits,
-) -> Result<(), Exceeded> {
-    let now = clock::monotonic_ns();
-    rate.set_limit(limit, now);
-    rate.take(units, now).map_err(|wait| Exceeded::Rate { what, key, limit, wait, answer: limits.over_limit })
 }

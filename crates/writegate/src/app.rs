@@ -48,6 +48,8 @@ pub(crate) struct App {
     /// Pushes are refused: the process is about to end.
     closing: Arc<AtomicBool>,
     listeners: tokio::sync::Mutex<HashMap<SocketAddr, Listening>>,
+    /// What the last configuration that could be read names, beside itself.
+    watched: Mutex<Vec<PathBuf>>,
     reload: Mutex<Reload>,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
@@ -217,6 +219,7 @@ impl Gateway {
             admin_tls: ArcSwapOption::new(admin_tls(&config)?),
             closing,
             listeners: tokio::sync::Mutex::default(),
+            watched: Mutex::new(config.watched_files.clone()),
             reload: Mutex::new(Reload { error: None, succeeded_ms: now_ms() }),
             reloading: tokio::sync::Mutex::default(),
         });
@@ -347,6 +350,8 @@ impl App {
     async fn try_reload(&self) -> Result<(), ReloadError> {
         let path = self.config_file.as_ref().ok_or(ReloadError::NoFile)?;
         let loaded = writegate_config::load(path).map_err(ReloadError::Invalid)?;
+        // Also if it cannot be used: a file that is missing may come.
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&loaded.config.watched_files);
         let (old, mut new) = (self.config.load_full(), loaded.config);
         // The log cannot move while it is in use; `--data` may have put it elsewhere than the file says.
         new.log.path.clone_from(&old.log.path);
@@ -372,6 +377,9 @@ impl App {
         }
         self.engine.deliveries.configure(&new.endpoints, &new.tenants).await;
         self.config.store(Arc::new(new));
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
         tracing::info!(
             endpoints = in_words(&diff.endpoints),
             listeners = in_words(&diff.listeners),
@@ -418,21 +426,21 @@ impl App {
     /// Reloads when a file of the configuration changed, by content: Kubernetes swaps links, not files.
     async fn watch_files(self: Arc<Self>, stop: CancellationToken) {
         let Some(main) = self.config_file.clone() else { return };
-        let mut known = fingerprints(&main, &self.config.load().watched_files);
+        let mut known = fingerprints(&main, &self.watched.lock().unwrap_or_else(PoisonError::into_inner));
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(WATCH) => {}
             }
-            let seen = fingerprints(&main, &self.config.load().watched_files);
+            let seen = fingerprints(&main, &self.watched.lock().unwrap_or_else(PoisonError::into_inner));
             if let Some(path) = changed(&known, &seen) {
-                tracing::info!(path = %path.display(), "a file of the configuration changed");
+                tracing::info!(path = %path.display(), "a file of the configuration changed, or is new to it");
                 // The result is logged and shown; the next change is another chance.
                 tokio::select! {
                     () = stop.cancelled() => return,
                     _ = self.reload() => {}
                 }
-                known = fingerprints(&main, &self.config.load().watched_files);
+                known = fingerprints(&main, &self.watched.lock().unwrap_or_else(PoisonError::into_inner));
             }
         }
     }

@@ -20,8 +20,12 @@ pub(super) fn listeners(file: &Table<'_>, tenants: &Tenants, report: &mut Report
             listener(&Table::open(Field::new(&Node::EMPTY, "listeners"), &schema::LISTENER, report), report);
         listener.address = DEFAULT_ADDRESS;
         listener.tenant = TenantName::new(DEFAULT_TENANT).ok();
-        if let Some(list) = file.get("tenants") {
-            check_admitted(&list, listener.tenant.as_ref(), tenants, report);
+        if let Some(list) = file.get("tenants")
+            && listener.tenant.as_ref().is_some_and(|tenant| !tenants.admits(tenant))
+        {
+            let message =
+                format!("without `listeners` there is one for tenant {DEFAULT_TENANT:?}, which is not admitted");
+            list.wrong_with_hint(report, message, "write `listeners`, or an entry with this name into `tenants`");
         }
         return vec![listener];
     };

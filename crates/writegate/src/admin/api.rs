@@ -39,6 +39,12 @@ pub(crate) struct TenantStatus {
     pub(crate) received_samples: u64,
     pub(crate) accepted_samples: u64,
     pub(crate) refused_samples: u64,
+    /// Data points of any kind, by reason.
+    #[serde(default)]
+    pub(crate) refused: BTreeMap<String, u64>,
+    /// Requests, by the limit that refused them.
+    #[serde(default)]
+    pub(crate) limited_requests: BTreeMap<String, u64>,
     pub(crate) active_series: u64,
     pub(crate) log_bytes: u64,
     pub(crate) head: u64,

@@ -8,6 +8,7 @@ use remote_write::Counts;
 
 use super::exposition::{Kind, Page};
 use super::status::letters_of;
+use crate::allowance::Limit;
 use crate::app::App;
 use crate::delivery::Endpoint;
 use crate::ingest::Reason;
@@ -106,6 +107,7 @@ fn ingest(page: &mut Page, app: &App) {
     }
 
     let tenants = app.engine.tenants.list();
+    limits(page, &tenants);
     let mut per_tenant = |name, help, read: &dyn Fn(&Tenant) -> Counts| {
         families(page, name, Kind::Counter, help, |page, index| {
             for tenant in &tenants {
@@ -125,36 +127,6 @@ fn ingest(page: &mut Page, app: &App) {
             }
         }
     });
-    let help =
-        "Series of a tenant that were seen in the last 10 to 20 minutes; without a limit on them with an error of 2 %.";
-    page.family("writegate_active_series", Kind::Gauge, help);
-    for tenant in &tenants {
-        page.sample(&[("tenant", tenant.name.as_str())], tenant.allowance.active_series());
-    }
-    page.family("writegate_tenant_connections", Kind::Gauge, "Open connections whose last request was a tenant's.");
-    for tenant in &tenants {
-        page.sample(&[("tenant", tenant.name.as_str())], tenant.allowance.connections());
-    }
-    let help = "Bytes of a tenant's requests that are being received, or wait for the disk.";
-    page.family("writegate_receiving_bytes", Kind::Gauge, help);
-    for tenant in &tenants {
-        page.sample(&[("tenant", tenant.name.as_str())], tenant.receiving_bytes());
-    }
-    page.family("writegate_tenant_limit", Kind::Gauge, "What a tenant may send, where it is limited.");
-    for tenant in &tenants {
-        let limits = tenant.limits();
-        for (limit, value) in [
-            ("samples_per_second", limits.samples_per_second),
-            ("bytes_per_second", limits.bytes_per_second),
-            ("requests_per_second", limits.requests_per_second),
-            ("active_series", limits.active_series.into()),
-            ("connections", limits.connections.into()),
-        ] {
-            if value > 0 {
-                page.sample(&[("tenant", tenant.name.as_str()), ("limit", limit)], value);
-            }
-        }
-    }
     let accepted = tenants.iter().fold(Counts::default(), |sum, tenant| sum + tenant.accepted_counts());
     families(
         page,
@@ -171,6 +143,48 @@ fn ingest(page: &mut Page, app: &App) {
         "Highest timestamp accepted, over all tenants.",
     );
     page.sample(&[], tenants.iter().filter_map(|tenant| tenant.highest_timestamp()).max().map_or(0.0, seconds));
+}
+
+/// What tenants may send, how much of it they do, and which limits they met.
+fn limits(page: &mut Page, tenants: &[Arc<Tenant>]) {
+    let help =
+        "Series of a tenant that were seen in the last 10 to 20 minutes; without a limit on them with an error of 2 %.";
+    page.family("writegate_active_series", Kind::Gauge, help);
+    for tenant in tenants {
+        page.sample(&[("tenant", tenant.name.as_str())], tenant.allowance.active_series());
+    }
+    page.family("writegate_tenant_connections", Kind::Gauge, "Open connections whose last request was a tenant's.");
+    for tenant in tenants {
+        page.sample(&[("tenant", tenant.name.as_str())], tenant.allowance.connections());
+    }
+    let help = "Bytes of a tenant's requests that are being received, or wait for the disk.";
+    page.family("writegate_receiving_bytes", Kind::Gauge, help);
+    for tenant in tenants {
+        page.sample(&[("tenant", tenant.name.as_str())], tenant.receiving_bytes());
+    }
+    page.family("writegate_tenant_limit", Kind::Gauge, "What a tenant may send, where it is limited.");
+    for tenant in tenants {
+        let limits = tenant.limits();
+        for (limit, value) in [
+            ("samples_per_second", limits.samples_per_second),
+            ("bytes_per_second", limits.bytes_per_second),
+            ("requests_per_second", limits.requests_per_second),
+            ("active_series", limits.active_series.into()),
+            ("connections", limits.connections.into()),
+        ] {
+            if value > 0 {
+                page.sample(&[("tenant", tenant.name.as_str()), ("limit", limit)], value);
+            }
+        }
+    }
+    let help = "Requests that were refused for a limit of their tenant, in whole or in part.";
+    page.family("writegate_limited_requests_total", Kind::Counter, help);
+    for tenant in tenants {
+        for limit in Limit::ALL {
+            let labels = [("tenant", tenant.name.as_str()), ("limit", limit.key())];
+            page.sample(&labels, tenant.allowance.refused(limit));
+        }
+    }
 }
 
 /// Who publishes the keys of tokens.

@@ -9,6 +9,7 @@ use remote_write::Counts;
 
 use super::api::{Book, ConfiguredEndpoint, EndpointStatus, Kept, Ledger, LedgerRow, Status, TenantStatus};
 use super::rates::Rates;
+use crate::allowance::Limit;
 use crate::app::App;
 use crate::delivery::Endpoint;
 use crate::ingest::Reason;
@@ -51,11 +52,18 @@ fn of_tenant(tenant: &Tenant, rates: &Rates) -> TenantStatus {
         received_samples: received,
         accepted_samples: tenant.accepted_counts().samples,
         refused_samples: Reason::ALL.iter().map(|reason| tenant.refused(*reason).get().samples).sum(),
+        refused: by_name(Reason::ALL.map(|reason| (reason.as_str(), tenant.refused(reason).get().points()))),
+        limited_requests: by_name(Limit::ALL.map(|limit| (limit.key(), tenant.allowance.refused(limit)))),
         active_series: tenant.allowance.active_series(),
         log_bytes: tenant.log.bytes(),
         head: tenant.log.head(),
         oldest: tenant.log.oldest(),
     }
+}
+
+/// Those that are not 0.
+fn by_name<const N: usize>(counts: [(&str, u64); N]) -> BTreeMap<String, u64> {
+    counts.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count)).collect()
 }
 
 fn of_row(app: &App, rates: &Rates, row: &Row, endpoints: &[Arc<Endpoint>], kept: &Totals) -> EndpointStatus {

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::gateway::{AdminArgs, Gateway};
 use super::show::{Align, Table, age, amount, bytes, count, dead_letters, plain, print};
-use crate::admin::api::{ConfiguredEndpoint, EndpointStatus, Ledger, LedgerRow, Status};
+use crate::admin::api::{ConfiguredEndpoint, EndpointStatus, Ledger, LedgerRow, Status, TenantStatus};
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
@@ -29,9 +29,11 @@ pub(super) async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
         print(&reply.text)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut parts = parts(&reply.read()?);
+    let status = reply.read()?;
+    let mut parts = parts(&status);
     if args.reasons {
-        parts.push(reasons(&gateway.get("/api/v1/ledger").await?.read()?));
+        parts.extend(limits(&status));
+        parts.push(reasons(&status, &gateway.get("/api/v1/ledger").await?.read()?));
     }
     print(&parts.join("\n\n"))?;
     Ok(ExitCode::SUCCESS)
@@ -69,8 +71,22 @@ fn configured(endpoints: &[ConfiguredEndpoint]) -> String {
     table.text()
 }
 
-/// Why data points of live deliveries did not arrive.
-fn reasons(ledger: &Ledger) -> String {
+/// Which limits refused requests.
+fn limits(status: &Status) -> Option<String> {
+    let mut table = Table::new([("TENANT", Align::Left), ("LIMIT", Align::Left), ("REQUESTS REFUSED", Align::Right)]);
+    let limited = |tenant: &TenantStatus| {
+        tenant.limited_requests.clone().into_iter().map(|row| (tenant.tenant.clone(), row)).collect()
+    };
+    let rows: Vec<(String, (String, u64))> = status.tenants.iter().flat_map::<Vec<_>, _>(limited).collect();
+    let is_any = !rows.is_empty();
+    for (tenant, (limit, requests)) in rows {
+        table.row([tenant, format!("limits.{limit}"), count(requests)]);
+    }
+    is_any.then(|| table.text())
+}
+
+/// Why data points were refused to senders since the start, and why those of live deliveries did not arrive.
+fn reasons(status: &Status, ledger: &Ledger) -> String {
     let mut table = Table::new([
         ("TENANT", Align::Left),
         ("ENDPOINT", Align::Left),
@@ -79,7 +95,15 @@ fn reasons(ledger: &Ledger) -> String {
         ("DATA POINTS", Align::Right),
         ("EXAMPLE", Align::Left),
     ]);
-    let rows: Vec<_> = ledger.rows.iter().filter(|row| row.replay.is_none()).flat_map(reasons_of).collect();
+    let refused = |tenant: &TenantStatus| {
+        let name = tenant.tenant.clone();
+        let row = |(why, number): (&String, &u64)| {
+            [name.clone(), "-".to_owned(), "refused".to_owned(), why.clone(), count(*number), String::new()]
+        };
+        tenant.refused.iter().map(row).collect::<Vec<_>>()
+    };
+    let mut rows: Vec<_> = status.tenants.iter().flat_map(refused).collect();
+    rows.extend(ledger.rows.iter().filter(|row| row.replay.is_none()).flat_map(reasons_of));
     if rows.is_empty() {
         return "Nothing was dropped, refused or expired.".to_owned();
     }

@@ -61,24 +61,27 @@ pub(super) async fn collect(
         Err(_elapsed) => return Err(BodyError::Slow),
     };
     if matches!(result, Err(BodyError::TooLarge { .. } | BodyError::Busy)) {
-        discard(body, limits, deadline).await;
+        discard(body, limits.bytes.saturating_mul(4), deadline).await;
     }
     result
 }
 
-/// Reads what the sender of a request that was refused still sends, as far as [`collect`] would, and throws it away.
-pub(super) async fn ignore(body: Incoming, limits: BodyLimits) {
-    if !limits.expects_continue {
-        discard(body, limits, Instant::now() + limits.time).await;
-    }
+/// What is read of a body whose request was refused before it, and for how long.
+const IGNORED_BYTES: u64 = 1 << 20;
+const IGNORED_FOR: Duration = Duration::from_secs(1);
+
+/// Reads a body that nobody wants, within bounds, and throws it away.
+pub(super) async fn ignore(body: Incoming) {
+    discard(body, IGNORED_BYTES, Instant::now() + IGNORED_FOR).await;
 }
 
-async fn discard(mut body: Incoming, limits: BodyLimits, deadline: Instant) {
-    let (mut seen, worth_reading) = (0, limits.bytes.saturating_mul(4));
+/// Reads and throws away so many bytes at most.
+async fn discard(mut body: Incoming, at_most: u64, deadline: Instant) {
+    let mut seen = 0;
     let read = async {
         while let Some(Ok(frame)) = body.frame().await {
             seen += frame.data_ref().map_or(0, |data| data.len() as u64);
-            if worth_reading > 0 && seen > worth_reading {
+            if at_most > 0 && seen > at_most {
                 return;
             }
         }

@@ -10,6 +10,7 @@ use remote_write::wire::Malformed;
 use remote_write::{Compression, Counts, Protocol, concat, read, split};
 
 use super::refusal::{Reason, Refusal};
+use crate::allowance::Exceeded;
 use crate::buffer;
 use crate::chain::Chain;
 use crate::metadata::{self, Family};
@@ -43,6 +44,8 @@ pub(super) struct Examined {
     pub(super) highest_timestamp: Option<i64>,
     /// For the log; none if nothing is left to store.
     pub(super) records: Vec<NewRecord>,
+    /// More samples than the tenant may send now: nothing of the request is to be stored.
+    pub(super) exceeded: Option<Exceeded>,
     /// What a v1 request says of metric families.
     pub(super) families: Vec<Family>,
 }
@@ -117,14 +120,31 @@ impl Workspace {
             .checker
             .check(reading.protocol, &self.decoded, &reading.rules)
             .map_err(|malformed| no_write_request(&malformed))?;
+        // Before its series count: those of a request that is refused are none of the tenant's.
+        let taken = checked.accepted;
+        if let Err(exceeded) = account.allowance.take_samples(&account.limits, taken) {
+            return Ok(Examined {
+                received: checked.received,
+                accepted: taken,
+                refused: refused_counts(checked.rejected),
+                complaint: None,
+                highest_timestamp: None,
+                records: Vec::new(),
+                exceeded: Some(exceeded),
+                families: Vec::new(),
+            });
+        }
         let too_many = excess(&checked, &self.decoded, account).map_err(|malformed| no_write_request(&malformed))?;
         let checked = if too_many.is_empty() {
             checked
         } else {
             let excess = Excess { hashes: &too_many, limit: account.limits.active_series.into() };
-            self.checker
+            let checked = self
+                .checker
                 .check_without(reading.protocol, &self.decoded, &reading.rules, excess)
-                .map_err(|malformed| no_write_request(&malformed))?
+                .map_err(|malformed| no_write_request(&malformed))?;
+            account.allowance.give_back_samples(taken.saturating_sub(checked.accepted));
+            checked
         };
 
         let anything = !checked.accepted.is_zero() || checked.metadata > 0;
@@ -156,6 +176,7 @@ impl Workspace {
             complaint: (!checked.rejected.is_empty()).then(|| checked.rejected.describe(checked.received_series)),
             highest_timestamp: checked.timestamps.map(|(_, highest)| highest),
             records,
+            exceeded: None,
             families,
         })
     }

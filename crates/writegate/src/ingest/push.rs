@@ -67,8 +67,8 @@ pub(super) async fn push(
 ) -> Result<Response<Full<Bytes>>, Cut> {
     let started = Instant::now();
     let (parts, incoming) = request.into_parts();
-    let mut standing = None;
-    let mut response = match receive(gate, settings, peer, (&parts, incoming), &mut standing).await {
+    let (mut incoming, mut standing) = (Some(incoming), None);
+    let mut response = match receive(gate, settings, peer, (&parts, &mut incoming), &mut standing).await {
         Ok(response) => response,
         Err(Failure::Cut(cut)) => return Err(cut),
         Err(Failure::Refused(refusal)) => {
@@ -76,6 +76,10 @@ pub(super) async fn push(
                 gate.stats.refused(reason);
             }
             tracing::debug!(path = parts.uri.path(), status = refusal.status().as_u16(), %refusal, "push refused");
+            if let Some(unread) = incoming.filter(|_| !expects_continue(&parts)) {
+                // The sender keeps its connection, and sees the answer: some give up on a stream that is reset behind it.
+                body::ignore(unread).await;
+            }
             refusal.into_response()
         }
     };
@@ -101,7 +105,7 @@ async fn receive(
     gate: &Gate,
     settings: &Settings,
     peer: &Peer,
-    (parts, incoming): (&Parts, Incoming),
+    (parts, incoming): (&Parts, &mut Option<Incoming>),
     standing: &mut Option<Standing>,
 ) -> Result<Response<Full<Bytes>>, Failure> {
     let listener = &settings.listener;
@@ -119,24 +123,25 @@ async fn receive(
     let limits = BodyLimits {
         bytes: gate.limits.request_bytes,
         time: listener.timeouts.body,
-        expects_continue: parts.headers.contains_key(http::header::EXPECT),
+        expects_continue: expects_continue(parts),
     };
-    let declared = incoming.size_hint().exact();
+    let declared = incoming.as_ref().and_then(|body| body.size_hint().exact());
     peer.connect(&account).map_err(Refusal::Exceeded)?;
-    match within_limits(&account, parts.uri.path(), declared) {
-        Ok(stands) => *standing = stands,
-        Err(refusal) => {
-            // Who comes again and again keeps the connection.
-            body::ignore(incoming, limits).await;
-            return Err(refusal.into());
-        }
-    }
+    *standing = within_limits(&account, parts.uri.path(), declared)?;
     let reading = reading(gate, listener, &account, parts)?;
-    let (body, reservation) = read_body(&account, limits, incoming).await?;
+    let (body, reservation) = match incoming.take() {
+        Some(incoming) => read_body(&account, limits, incoming).await?,
+        None => (Bytes::new(), None),
+    };
     if declared.is_none() {
         account.allowance.take_bytes(&account.limits, body.len() as u64).map_err(Refusal::Exceeded)?;
     }
     Ok(take(gate, &parts.headers, account, reading, (body, reservation)).await?)
+}
+
+/// The sender waits for `100 Continue` before it sends the body (RFC 9110 §10.1.1).
+fn expects_continue(parts: &Parts) -> bool {
+    parts.headers.contains_key(http::header::EXPECT)
 }
 
 /// Whether the tenant may send a request, as far as it can be said before the body is read.
@@ -163,16 +168,15 @@ async fn take(
         reading.compression == Compression::Zstd || headers.contains_key("x-victoriametrics-remote-write-version");
     let protocol = reading.protocol;
     // Whatever it waits for: a decoder's turn, the disk at a tenant's birth, the sync of the record.
-    let (mut examined, tenant, exceeded) = timeout_at(deadline, async {
+    let (mut examined, tenant) = timeout_at(deadline, async {
         let examined = examine_somewhere(gate, body, &account, reading).await?;
-        let exceeded = account.allowance.take_samples(&account.limits, examined.accepted).err();
         let tenant = match &account.tenant {
             Some(tenant) => Some(Arc::clone(tenant)),
             // Only data gives birth to a tenant: what was refused or empty leaves nothing on the disk.
-            None if examined.records.is_empty() || exceeded.is_some() => None,
+            None if examined.records.is_empty() => None,
             None => Some(create(gate, account.clone()).await?),
         };
-        Ok::<_, Refusal>((examined, tenant, exceeded))
+        Ok::<_, Refusal>((examined, tenant))
     })
     .await
     .map_err(|_elapsed| Refusal::Slow)??;
@@ -182,7 +186,7 @@ async fn take(
             tenant.refused(*reason).add(*counts);
         }
     }
-    match (exceeded, tenant) {
+    match (examined.exceeded.take(), tenant) {
         (Some(exceeded), tenant) => {
             if let Some(tenant) = tenant {
                 tenant.refused(Reason::Rate).add(examined.accepted);

@@ -10,6 +10,7 @@ use remote_write::{Compression, Protocol};
 use testkit::raw::{self, RawConnection};
 use testkit::sender::{Answer, Sender};
 
+use crate::cli::run;
 use crate::harness::{
     PATIENCE, Setup, TestGateway, assert_exactly, bounded, compress, eventually, raw_headers, receiver, written,
 };
@@ -219,6 +220,47 @@ fn above_its_active_series_a_tenant_keeps_those_it_has_and_new_ones_are_refused_
         gateway.settled().await;
         let kept = request([sample_of("one", 2), sample_of("two", 2), sample_of("three", 4)]);
         assert_exactly(&sink, &[points(&first), points(&kept)].concat());
+        gateway.finish().await;
+    });
+}
+
+#[test]
+fn a_request_that_is_refused_for_its_rate_leaves_no_active_series_and_status_says_which_limit_it_was() {
+    bounded(async {
+        let gateway = Setup::new().limits("samples_per_second: 10, active_series: 3").start().await;
+        gateway.accept(Protocol::V1, &samples("one", 0, 600)).await;
+        for _ in 0..3 {
+            let new = request([sample_of("two", 1), sample_of("three", 1), sample_of("four", 1)]);
+            assert_eq!(gateway.push(Protocol::V1, &new).await.status, 503);
+        }
+        assert_eq!(gateway.metric(r#"writegate_active_series{tenant="default"}"#).await, 1.0);
+        let limited = r#"writegate_limited_requests_total{tenant="default",limit="samples_per_second"}"#;
+        assert_eq!(gateway.metric(limited).await, 3.0);
+        let ran = run(&["status", "--reasons", "--admin", &gateway.admin_url()]).await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let words = ran.out.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("default limits.samples_per_second 3"), "{}", ran.out);
+        assert!(words.contains("default - refused rate 9"), "{}", ran.out);
+        gateway.finish().await;
+    });
+}
+
+#[test]
+fn a_refusal_that_comes_before_the_body_is_read_leaves_the_connection_open() {
+    bounded(async {
+        let gateway = Setup::new()
+            .top("tenants: [{name: default, credentials: [{bearer_token: right}]}]")
+            .listener("max_connections: 10")
+            .start()
+            .await;
+        let mut connection = gateway.raw().await;
+        for (token, status) in [("Bearer wrong", 401), ("Bearer right", 400), ("Bearer wrong", 401)] {
+            let headers = raw_headers(Protocol::V1);
+            let mut headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            headers.push(("authorization", token));
+            connection.write(&raw::request("POST", "/api/v1/write", &headers, &[0xff; 300_000])).await.unwrap();
+            assert_eq!(connection.answer(PATIENCE).await.unwrap().status, status, "{token}");
+        }
         gateway.finish().await;
     });
 }

@@ -250,6 +250,16 @@ fn stopped() -> Duration {
     Duration::from_secs(seconds)
 }
 
+/// Whether every thread of a process is stopped (proc(5), `stat`: the state is behind the name in parentheses).
+fn stands_still(process: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let state = |thread: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap();
+        stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())
+    };
+    threads.map(|thread| state(thread.unwrap())).all(|state| state == Some('T'))
+}
+
 #[test]
 fn a_process_that_stood_still_goes_on_as_if_nothing_had_been() {
     bounded_by(3 * PATIENCE + stopped(), async {
@@ -260,6 +270,8 @@ fn a_process_that_stood_still_goes_on_as_if_nothing_had_been() {
             pusher.push(&program).await;
         }
         program.signal(Signal::STOP);
+        // A thread that runs may answer once more before it hears of it.
+        eventually("every thread stands still", async || stands_still(program.id()).then_some(())).await;
         // Whoever asks meanwhile hears nothing, however often a sender gives up and asks again.
         let answer = async { while pusher.try_push(&program).await.is_none() {} };
         let asked = tokio::time::timeout(stopped(), answer).await;

@@ -172,7 +172,7 @@ impl Setup {
     }
 
     /// The configuration; ports 0 take free ones.
-    fn yaml(&self, data: &Path, listen: u16, admin: u16) -> String {
+    pub(crate) fn yaml(&self, data: &Path, listen: u16, admin: u16) -> String {
         let Self { listener, log, limits, endpoints, top, disk: _, patience: _, log_level: _, wrapper: _ } = self;
         format!(
             "listeners: [{{address: '127.0.0.1:{listen}', {listener}}}]\n\

@@ -14,7 +14,7 @@ use testkit::process::{Process, ProcessError};
 use testkit::sender::Sender;
 
 use crate::books::{Row, page, rows, settled};
-use crate::harness::PATIENCE;
+use crate::harness::{PATIENCE, Setup};
 
 /// The real program, on ports that stay the same over restarts.
 #[derive(Debug)]
@@ -100,6 +100,11 @@ impl Program {
     /// What it has logged so far, over all its starts.
     pub(crate) fn log(&self) -> String {
         self.process.log().unwrap()
+    }
+
+    /// Writes another configuration, which the program finds by itself.
+    pub(crate) fn rewrite(&self, setup: &Setup) {
+        std::fs::write(&self.config, setup.yaml(&self.data(), self.listen, self.admin)).unwrap();
     }
 
     /// SIGKILL.

@@ -73,6 +73,27 @@ fn r_s9_an_invalid_reload_changes_nothing_and_says_so_and_a_valid_one_loses_no_r
 }
 
 #[test]
+fn a_reload_that_lacks_a_file_takes_place_when_the_file_comes_and_its_warnings_are_logged() {
+    bounded(async {
+        let directory = tempfile::tempdir().unwrap();
+        let token = directory.path().join("token");
+        let program = Setup::new().start_program().await;
+        let credentials = format!("credentials: [{{bearer_token_file: '{}'}}]", token.display());
+        let tenants = format!("tenants: [{{name: default, {credentials}}}]");
+        program.rewrite(&Setup::new().top(&tenants).limits("in_flight_bytes: 1MiB"));
+        eventually("the new configuration is refused", || async {
+            program.log().contains("the configuration was not reloaded").then_some(())
+        })
+        .await;
+        std::fs::write(&token, "secret").unwrap();
+        eventually("it is taken", || async { program.log().contains("the configuration was reloaded").then_some(()) })
+            .await;
+        assert!(program.log().contains("in_flight_bytes is below request_bytes"), "{}", program.log());
+        program.terminate().await;
+    });
+}
+
+#[test]
 fn r_s9_an_invalid_file_is_told_by_the_exit_status_of_check_and_serve() {
     bounded(async {
         let directory = tempfile::tempdir().unwrap();
