@@ -18,7 +18,7 @@ struct Mutation {
 /// Most histories it may take.
 const HISTORIES: &str = "1000";
 
-const MUTATIONS: [Mutation; 8] = [
+const MUTATIONS: [Mutation; 9] = [
     Mutation {
         promise: "loss",
         mistake: "a commit is acknowledged before it is synced",
@@ -60,6 +60,13 @@ const MUTATIONS: [Mutation; 8] = [
         file: "crates/writegate/src/dead_letters.rs",
         from: "let is_settled = &mut |position| row.is_settled(position);",
         to: "let is_settled = &mut |position| position < u64::MAX || row.is_settled(position);",
+    },
+    Mutation {
+        promise: "balance",
+        mistake: "dead letters that were leaving move again after a crash",
+        file: "crates/writegate/src/dead_letters.rs",
+        from: "Some(first) if was_begun && row.last_moved() == first =>",
+        to: "Some(first) if was_begun && row.last_moved() == first && first == 0 =>",
     },
     Mutation {
         promise: "memory",

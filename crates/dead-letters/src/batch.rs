@@ -135,6 +135,15 @@ impl<'t> Batch<'t> {
         Ok(removed)
     }
 
+    /// Removes letters, marked or not; returns how many.
+    pub(crate) fn remove_all(&mut self, ids: &[Id]) -> Result<u64, Fault> {
+        let mut removed = 0;
+        for id in ids {
+            removed += u64::from(self.remove(*id)?.is_some());
+        }
+        Ok(removed)
+    }
+
     pub(crate) fn remove_unsettled(
         &mut self,
         (tenant, endpoint): (&str, &str),

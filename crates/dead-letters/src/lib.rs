@@ -5,7 +5,8 @@
 //!
 //! A [`Store`] is one file. [`Store::put`] keeps [`Letter`]s durably. A letter leaves in two steps, because the books that
 //! say where its data points ended live in another store: [`Store::begin_leaving`] marks it, the caller moves its books,
-//! [`Store::finish_leaving`] deletes it. After a crash between them [`Store::leaving`] tells what is half-way.
+//! [`Store::finish_leaving`] deletes it. After a crash between them [`Store::leaving`] tells what is half-way, and the books must
+//! tell whether it has moved: sums cannot, since a letter is put before it is booked.
 
 mod backend;
 mod batch;

@@ -237,6 +237,15 @@ impl Store {
         self.write("delete from", |batch| batch.remove_marked(ids))
     }
 
+    /// Deletes letters that no books know of, durably, marked or not; ids that are not there are passed over. Returns how many
+    /// were deleted.
+    ///
+    /// # Errors
+    /// When the disk is full or fails: all are still there, or, if the call is repeated, none.
+    pub fn remove(&self, ids: &[Id]) -> Result<u64, StoreError> {
+        self.write("delete from", |batch| batch.remove_all(ids))
+    }
+
     /// Takes marks back, durably; ids without are passed over. Returns how many were taken back.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -26,6 +27,8 @@ pub(crate) struct DeadLetters {
     store: Store,
     /// Letters leave in one act after the other, so that after a crash it can be told what had moved.
     leaving: Mutex<()>,
+    /// Books and letters are to be compared, until they agreed.
+    may_disagree: AtomicBool,
 }
 
 /// A dead letter could not be moved.
@@ -93,7 +96,7 @@ impl DeadLetters {
         if let Some(aside) = &opened.set_aside {
             report(aside);
         }
-        Ok(Self { store, leaving: Mutex::default() })
+        Ok(Self { store, leaving: Mutex::default(), may_disagree: AtomicBool::new(true) })
     }
 
     pub(crate) fn set_max_bytes(&self, max_bytes: u64) {
@@ -114,8 +117,7 @@ impl DeadLetters {
     /// When the disk fails.
     pub(crate) fn forget(&self, ids: &[Id]) -> Result<u64, StoreError> {
         let _one_at_a_time = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
-        self.store.begin_leaving(ids, Leaving::Dropped)?;
-        self.store.finish_leaving(ids)
+        self.store.remove(ids)
     }
 
     /// Letters in the order of their ids, without their bodies.
@@ -142,15 +144,6 @@ impl DeadLetters {
         Ok(picked)
     }
 
-    /// Whether the store lost letters since this was last asked: their file was damaged and set aside.
-    pub(crate) fn has_lost_letters(&self) -> bool {
-        let aside = self.store.take_set_aside();
-        for aside in &aside {
-            report(aside);
-        }
-        !aside.is_empty()
-    }
-
     /// A letter, if it is kept.
     ///
     /// # Errors
@@ -169,36 +162,72 @@ impl DeadLetters {
         (self.store.len(), self.store.bytes())
     }
 
-    /// Lets letters go: their data points move in the books, then they are deleted. Blocks on the disk. Returns how many.
+    /// Lets letters go: their data points move in the books, then they are deleted. Those whose records are not settled yet
+    /// stay: no books know of them, and after a crash they would be sent again. Blocks on the disk. Returns how many left.
     ///
     /// # Errors
-    /// When the disk fails half-way. What was begun is finished by [`DeadLetters::reconcile`].
+    /// When the disk fails half-way. What was begun is finished by the next call, or by [`DeadLetters::reconcile`].
     pub(crate) fn leave(&self, ids: &[Id], to: Leaving, find: FindRow<'_>) -> Result<u64, MoveError> {
         let _one_at_a_time = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut left = 0;
-        for ids in ids.chunks(AT_ONCE) {
-            let leaving = self.store.begin_leaving(ids, to)?;
-            for ((tenant, endpoint, reason), group) in by_reason(&leaving) {
-                if let Some(row) = find(&tenant, &endpoint) {
-                    move_in_books(&row, &reason, &group, to)?;
-                }
-                left += self.store.finish_leaving(&ids_of(&group))?;
-            }
+        let left = self.finish_what_was_begun(find).and_then(|()| {
+            ids.chunks(AT_ONCE).try_fold(0, |left, ids| {
+                let marked = self.store.begin_leaving(&self.settled(ids, find)?, to)?;
+                Ok(left + self.finish(&marked, to, find, false)?)
+            })
+        });
+        if left.is_err() {
+            self.may_disagree.store(true, Ordering::Relaxed);
         }
-        Ok(left)
+        left
     }
 
-    /// Makes books and letters agree: after a start, and after the store lost letters.
+    /// Those of these letters whose records are settled.
+    fn settled(&self, ids: &[Id], find: FindRow<'_>) -> Result<Vec<Id>, StoreError> {
+        let mut there = self.pick(ids, &Filter::default(), ids.len())?;
+        there.retain(|Summary { envelope, .. }| {
+            find(&envelope.tenant, &envelope.endpoint).is_none_or(|row| row.is_settled(envelope.position))
+        });
+        Ok(there.iter().map(|summary| summary.id).collect())
+    }
+
+    /// Makes books and letters agree at a start, before anything is delivered.
+    ///
+    /// # Errors
+    /// When the disk fails; [`DeadLetters::reconcile`] does the rest then, and each delivery forgets its own letters.
+    pub(crate) fn recover(&self, rows: &[Arc<Row>]) -> Result<(), MoveError> {
+        for row in rows.iter().filter(|row| row.plan().is_none() && self.has_letters_of(row)) {
+            self.forget_unsettled(row)?;
+        }
+        self.reconcile(rows)
+    }
+
+    /// Whether books and letters are to be compared: after a start at which that failed, after letters could not leave, or after
+    /// the store lost some (their file was damaged and set aside).
+    pub(crate) fn may_disagree(&self) -> bool {
+        let aside = self.store.take_set_aside();
+        aside.iter().for_each(report);
+        self.may_disagree.fetch_or(!aside.is_empty(), Ordering::Relaxed) || !aside.is_empty()
+    }
+
+    /// Makes books and letters agree, also while more are put and booked.
     ///
     /// # Errors
     /// When the disk fails; to be called again.
     pub(crate) fn reconcile(&self, rows: &[Arc<Row>]) -> Result<(), MoveError> {
         let _one_at_a_time = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
-        self.finish_what_was_begun(rows)?;
+        let rows: Vec<_> = rows.iter().filter(|row| row.plan().is_none()).collect();
+        self.finish_what_was_begun(&|tenant, endpoint| {
+            let is_theirs = |row: &&&Arc<Row>| row.tenant.as_str() == tenant && row.endpoint == endpoint;
+            rows.iter().find(is_theirs).map(|row| Arc::clone(row))
+        })?;
+        // The books first. Letters are put before they are booked: read the other way round, what is put and booked in
+        // between would seem to be lost.
+        let booked: Vec<_> = rows.into_iter().map(|row| (row, row.balance().books.dead_lettered)).collect();
         let kept = self.store.totals();
-        for row in rows.iter().filter(|row| row.plan().is_none()) {
+        let mut agree = true;
+        for (row, booked) in booked {
             let kept = kept.get(&(row.tenant.to_string(), row.endpoint.clone())).map_or(&[][..], Vec::as_slice);
-            for total in &row.balance().books.dead_lettered {
+            for total in booked {
                 let there = kept.iter().find(|there| there.reason == total.reason);
                 let there = there.map_or_else(Counts::default, |there| record::from_array(there.counts));
                 let lost = total.counts.saturating_sub(there);
@@ -211,35 +240,44 @@ impl DeadLetters {
                     ?lost,
                     "dead letters are lost; they are booked as evicted"
                 );
-                move_counts(row, &total.reason, lost, Leaving::Evicted)?;
+                move_counts(row, &total.reason, lost, Leaving::Evicted, 0)?;
+                // What was kept and not booked yet may have hidden others.
+                agree = false;
             }
         }
+        self.may_disagree.store(!agree, Ordering::Relaxed);
         Ok(())
     }
 
-    /// A group of letters whose leaving was begun has either moved in the books, all of it, or not at all.
-    fn finish_what_was_begun(&self, rows: &[Arc<Row>]) -> Result<(), MoveError> {
+    fn finish_what_was_begun(&self, find: FindRow<'_>) -> Result<(), MoveError> {
         loop {
             let begun = self.store.leaving(None, AT_ONCE)?;
             let Some((_, to)) = begun.first() else { return Ok(()) };
             let same = begun.iter().filter(|(_, other)| other == to).map(|(summary, _)| summary);
             let same: Vec<Summary> = same.cloned().collect();
-            for ((tenant, endpoint, reason), group) in by_reason(&same) {
-                let is_theirs =
-                    |row: &&Arc<Row>| row.tenant.as_str() == tenant && row.endpoint == endpoint && row.plan().is_none();
-                if let Some(row) = rows.iter().find(is_theirs) {
-                    let kept = self.store.totals().remove(&(tenant, endpoint)).unwrap_or_default();
-                    let kept = kept.iter().find(|total| total.reason == reason);
-                    let kept = kept.map_or_else(Counts::default, |total| record::from_array(total.counts));
-                    let booked = row.balance().books.dead_lettered;
-                    let booked = booked.iter().find(|total| total.reason == reason).map_or(kept, |total| total.counts);
-                    if booked != kept {
-                        move_in_books(row, &reason, &group, *to)?;
-                    }
-                }
-                self.store.finish_leaving(&ids_of(&group))?;
-            }
+            self.finish(&same, *to, find, true)?;
         }
+    }
+
+    /// Moves marked letters in the books, and deletes them. Of each reason all have moved before, or none: one act is
+    /// finished before the next begins, and the books say where the last move began.
+    fn finish(&self, marked: &[Summary], to: Leaving, find: FindRow<'_>, was_begun: bool) -> Result<u64, MoveError> {
+        let mut left = 0;
+        for ((tenant, endpoint, reason), group) in by_reason(marked) {
+            if let Some(row) = find(&tenant, &endpoint) {
+                // What was settled when it was marked, and is not after a power cut, will be sent again.
+                let settled = group.iter().filter(|letter| row.is_settled(letter.envelope.position));
+                let settled: Vec<&Summary> = settled.copied().collect();
+                let first = settled.iter().map(|letter| letter.id).min();
+                match first {
+                    Some(first) if was_begun && row.last_moved() == first => sync(&row)?,
+                    Some(first) => move_in_books(&row, &reason, &settled, to, first)?,
+                    None => {}
+                }
+            }
+            left += self.store.finish_leaving(&ids_of(&group))?;
+        }
+        Ok(left)
     }
 
     /// Whether a row has letters, those that are leaving among them. Hardly any has, and asking is free where a change is a
@@ -271,7 +309,11 @@ impl DeadLetters {
                 return Ok(evicted);
             }
             let ids: Vec<Id> = over.iter().map(|summary| summary.id).collect();
-            evicted += self.leave(&ids, Leaving::Evicted, find)?;
+            match self.leave(&ids, Leaving::Evicted, find)? {
+                // They are being booked.
+                0 => return Ok(evicted),
+                left => evicted += left,
+            }
         }
     }
 }
@@ -298,22 +340,36 @@ fn ids_of(letters: &[&Summary]) -> Vec<Id> {
     letters.iter().map(|letter| letter.id).collect()
 }
 
-fn move_in_books(row: &Row, reason: &str, letters: &[&Summary], to: Leaving) -> Result<(), MoveError> {
+fn move_in_books(row: &Row, reason: &str, letters: &[&Summary], to: Leaving, first: Id) -> Result<(), MoveError> {
     let counts = letters.iter().map(|letter| record::from_array(letter.envelope.counts));
-    move_counts(row, reason, counts.fold(Counts::default(), |sum, counts| sum + counts), to)
+    move_counts(row, reason, counts.fold(Counts::default(), |sum, counts| sum + counts), to, first)
 }
 
 /// On disk when this returns, so that letters never go before it is known where their data points went.
-fn move_counts(row: &Row, reason: &str, counts: Counts, to: Leaving) -> Result<(), MoveError> {
+fn move_counts(row: &Row, reason: &str, counts: Counts, to: Leaving, first: Id) -> Result<(), MoveError> {
     let fate = match to {
         Leaving::Delivered => Fate::Delivered,
         Leaving::Dropped => Fate::Dropped(Dropped::LetterLetGo),
         Leaving::Evicted => Fate::Dropped(Dropped::LetterEvicted),
     };
-    let (tenant, endpoint) = (row.tenant.to_string(), row.endpoint.clone());
-    let moved = row.move_dead_letters(reason, counts, fate);
-    if !moved.map_err(|source| MoveError::Books { tenant: tenant.clone(), endpoint, source })? {
-        tracing::error!(tenant, endpoint = row.endpoint, ?counts, "the books have fewer dead letters than the store");
+    let moved = row.move_dead_letters(reason, counts, fate, first);
+    let not_written =
+        |source| MoveError::Books { tenant: row.tenant.to_string(), endpoint: row.endpoint.clone(), source };
+    if !moved.map_err(not_written)? {
+        tracing::error!(
+            tenant = %row.tenant,
+            endpoint = row.endpoint,
+            ?counts,
+            "the books have fewer dead letters than the store"
+        );
     }
-    row.cursor().log().sync_cursors().map_err(|source| MoveError::Sync { tenant, source })
+    sync(row)
 }
+
+fn sync(row: &Row) -> Result<(), MoveError> {
+    let not_synced = |source| MoveError::Sync { tenant: row.tenant.to_string(), source };
+    row.cursor().log().sync_cursors().map_err(not_synced)
+}
+
+#[cfg(test)]
+mod tests;

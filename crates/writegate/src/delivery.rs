@@ -193,7 +193,7 @@ impl Deliveries {
     /// # Errors
     /// When the disk fails.
     pub(crate) fn evict_dead_letters(&self) -> Result<u64, MoveError> {
-        if self.shared.dead_letters.has_lost_letters() {
+        if self.shared.dead_letters.may_disagree() {
             self.shared.dead_letters.reconcile(&self.rows())?;
         }
         self.shared.dead_letters.evict(&|tenant, endpoint| self.row(tenant, endpoint))

@@ -62,17 +62,20 @@ impl Engine {
 
     /// Begins to deliver.
     pub(crate) async fn begin(&self, config: &Config) {
+        self.recover_dead_letters().await;
         self.deliveries.configure(&config.endpoints, &config.tenants).await;
-        self.reconcile_dead_letters().await;
     }
 
     /// After an end that was no shutdown, books and dead letters may be of two moments.
-    async fn reconcile_dead_letters(&self) {
+    async fn recover_dead_letters(&self) {
         let deliveries = Arc::clone(&self.deliveries);
-        let reconciled = offload(move || deliveries.dead_letters().reconcile(&deliveries.rows())).await;
-        match reconciled {
+        let recovered = offload(move || deliveries.dead_letters().recover(&deliveries.rows())).await;
+        match recovered {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(error = %Chain(&error), "dead letters and books could not be compared"),
+            Ok(Err(error)) => {
+                let error = Chain(&error);
+                tracing::error!(%error, "dead letters and books could not be compared; trying again");
+            }
             Err(error) => tracing::error!(%error, "dead letters and books could not be compared"),
         }
     }

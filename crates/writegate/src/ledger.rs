@@ -120,12 +120,24 @@ impl Row {
         Ok(before)
     }
 
-    /// Moves what was dead-lettered for a reason to another fate. `false`, and nothing moved, if the books have less.
+    /// Moves what was dead-lettered for a reason to another fate; `first` is the first of the letters. `false` if the books
+    /// have less; what they have is moved.
     ///
     /// # Errors
     /// When it could not be written; nothing is moved then.
-    pub(crate) fn move_dead_letters(&self, reason: &str, counts: Counts, to: Fate) -> Result<bool, SettleError> {
-        self.change(&[], |books, _| books.move_dead_letters(reason, counts, to))
+    pub(crate) fn move_dead_letters(
+        &self,
+        reason: &str,
+        counts: Counts,
+        to: Fate,
+        first: u64,
+    ) -> Result<bool, SettleError> {
+        self.change(&[], |books, _| books.move_dead_letters(reason, counts, to, first))
+    }
+
+    /// The first of the dead letters that moved last.
+    pub(crate) fn last_moved(&self) -> u64 {
+        self.books().last_moved
     }
 
     fn change(

@@ -104,7 +104,7 @@ mod tests {
     /// In so many everything happens that can.
     const ENOUGH: u64 = 500;
 
-    const EVERYTHING: [&str; 23] = [
+    const EVERYTHING: [&str; 24] = [
         "acknowledged",
         "refused with 503",
         "delivered again",
@@ -118,6 +118,7 @@ mod tests {
         "clock set",
         "decay",
         "dead-lettered",
+        "letters dropped",
         "expired",
         "dropped",
         "histograms",

@@ -46,6 +46,15 @@ fn only_marked_letters_are_deleted_or_taken_back() {
 }
 
 #[test]
+fn letters_of_no_books_are_deleted_marked_or_not() {
+    let rig = five();
+    rig.store().begin_leaving(&[2, 3], Leaving::Dropped).unwrap();
+    assert_eq!(rig.store().remove(&[1, 2, 2, 9]).unwrap(), 2);
+    assert_eq!((rig.ids(), rig.marked()), (vec![4, 5], vec![(3, Leaving::Dropped)]));
+    rig.assert_summed_up();
+}
+
+#[test]
 fn a_crash_at_any_operation_of_the_two_steps_leaves_each_step_done_or_not_done() {
     let mut cut_at = [0; 3];
     for after in 0.. {

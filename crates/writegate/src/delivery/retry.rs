@@ -161,6 +161,10 @@ impl Deliveries {
         // Dropped or evicted meanwhile.
         let Some(letter) = offload(move || letters.get(id)).await?? else { return Ok(()) };
         let name = letter.envelope.endpoint.clone();
+        let row = self.row(&letter.envelope.tenant, &name);
+        if row.is_some_and(|row| !row.is_settled(letter.envelope.position)) {
+            return Ok(()); // It is being booked, and could not leave yet.
+        }
         let endpoint = self.endpoints().into_iter().find(|endpoint| endpoint.config.name == name);
         let endpoint = endpoint.ok_or_else(|| RetryError::NoEndpoint { id, endpoint: name.clone() })?;
         let tenant_id = self.tenant_id(&letter.envelope.tenant);

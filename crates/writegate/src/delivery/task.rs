@@ -19,7 +19,7 @@ use super::flight::Flight;
 use super::form::{BatchLimits, Held, INLINE_DECODED_BYTES};
 use super::limiter::Turn;
 use super::rules::Rules;
-use super::settle::HOLD;
+use super::settle::{HOLD, forget_unsettled};
 use crate::chain::Chain;
 use crate::record;
 
@@ -256,6 +256,8 @@ impl Delivery {
     /// A batch panicked: which records it had is not known any more, so all that is not settled is read again.
     async fn start_over(&mut self) {
         while self.flights.join_next().await.is_some() {}
+        // Its dead letters, too, would be there twice; when told to stop, they are removed at the end.
+        forget_unsettled(&self.context).await;
         self.window = Window::new();
         self.order.rest();
         self.ahead_bytes = 0;

@@ -10,6 +10,7 @@
 //! | 2 | dead-lettered: reason, counts, counts that are no dead letters any more, example |
 //! | 3 | expired by age: counts, example |
 //! | 4 | a replay's plan: see `plan.rs` |
+//! | 5 | the first of the dead letters that moved last: id (u64) |
 //!
 //! Version 1 had delivered counts, then dropped entries without their kind.
 
@@ -136,6 +137,9 @@ pub(crate) struct Books {
     pub(crate) expired: Counts,
     pub(crate) expired_example: String,
     pub(crate) plan: Option<ReplayPlan>,
+    /// The first of the dead letters that moved last; 0: none has. After a crash it tells whether letters that are leaving
+    /// have moved: totals cannot, since letters are kept before they are booked.
+    pub(crate) last_moved: u64,
 }
 
 /// One reason's total.
@@ -174,19 +178,20 @@ impl Books {
         }
     }
 
-    /// Moves what was dead-lettered for `reason` to another fate. More than there is moves nothing, and gives `false`.
-    pub(super) fn move_dead_letters(&mut self, reason: &str, counts: Counts, to: Fate) -> bool {
+    /// Moves what was dead-lettered for `reason` to another fate; `first` is the first of the letters. Of more than there is
+    /// moves what there is, and gives `false`.
+    pub(super) fn move_dead_letters(&mut self, reason: &str, counts: Counts, to: Fate, first: u64) -> bool {
+        self.last_moved = first;
         let Some(total) = self.dead_lettered.iter_mut().find(|total| total.reason == reason) else {
             return counts.is_zero();
         };
-        if !covers(total.counts, counts) {
-            return false;
-        }
+        let missing = counts.saturating_sub(total.counts);
+        let counts = counts - missing;
         total.counts -= counts;
         total.left += counts;
         let example = total.example.clone();
         self.add(to, counts, &example);
-        true
+        missing.is_zero()
     }
 
     /// Whether a reason has an example already, so that none has to be looked for.
@@ -244,6 +249,10 @@ impl Books {
             out.push(4);
             plan.encode(out);
         }
+        if self.last_moved != 0 {
+            out.push(5);
+            out.extend_from_slice(&self.last_moved.to_le_bytes());
+        }
     }
 
     /// Reads what [`Books::encode`] wrote. `None` if it is damaged or of a later version.
@@ -266,6 +275,7 @@ impl Books {
                 2 => books.dead_lettered.push(take_total(&mut rest, true)?),
                 3 => (books.expired, books.expired_example) = (take_counts(&mut rest)?, take_text(&mut rest)?),
                 4 => books.plan = Some(ReplayPlan::decode(&mut rest)?),
+                5 => books.last_moved = take_u64(&mut rest)?,
                 _ => return None,
             }
         }
@@ -292,10 +302,6 @@ fn total<'t>(totals: &'t mut Vec<Total>, reason: &'static str) -> &'t mut Total 
 
 fn sum(totals: &[Total]) -> Counts {
     totals.iter().fold(Counts::default(), |sum, total| sum + total.counts)
-}
-
-const fn covers(all: Counts, part: Counts) -> bool {
-    all.samples >= part.samples && all.histograms >= part.histograms && all.exemplars >= part.exemplars
 }
 
 fn bounded(text: &str) -> String {
@@ -361,7 +367,7 @@ mod tests {
         booking.add(Fate::Dropped(Dropped::Relabel), samples(1));
         booking.add_with(Fate::Expired, samples(3), || "old".to_owned());
         assert_eq!(booking.total(), samples(13));
-        let mut books = Books::default();
+        let mut books = Books { last_moved: 9, ..Books::default() };
         books.book(&booking);
         books.book(&booking);
         books
@@ -379,12 +385,12 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_letter_moves_with_its_example_and_never_twice() {
+    fn a_dead_letter_moves_with_its_example_and_no_more_than_there_are() {
         let mut books = some_books();
-        assert!(books.move_dead_letters("400", samples(3), Fate::Delivered));
-        assert!(books.move_dead_letters("400", samples(1), Fate::Dropped(Dropped::LetterLetGo)));
-        assert!(!books.move_dead_letters("400", samples(1), Fate::Delivered));
-        assert!(!books.move_dead_letters("409", samples(1), Fate::Delivered));
+        assert!(books.move_dead_letters("400", samples(3), Fate::Delivered, 1));
+        assert!(!books.move_dead_letters("400", samples(2), Fate::Dropped(Dropped::LetterLetGo), 4));
+        assert!(!books.move_dead_letters("400", samples(1), Fate::Delivered, 5));
+        assert!(!books.move_dead_letters("409", samples(1), Fate::Delivered, 6));
         assert_eq!((books.delivered, books.dead_lettered_total()), (samples(17), samples(0)));
         assert_eq!(books.dead_lettered[0].left, samples(4));
         assert!(books.has_example(Fate::Dropped(Dropped::LetterLetGo)));

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use dead_letters::Filter;
 use fastrand::Rng;
 use segment_log::StoreOptions;
 use segment_log::testing::SimulatedStorage;
@@ -58,7 +59,10 @@ pub(super) fn tell(seed: u64) -> Told {
     // The gateway's own dice: backoff.
     fastrand::seed(seed);
     let mut rng = Rng::with_seed(seed);
-    let plan = Plan::new(&mut rng);
+    let mut plan = Plan::new(&mut rng);
+    if seed % 4 == 3 {
+        plan.drop_letters(&mut Rng::with_seed(!seed));
+    }
     let told = format!("{plan:?}");
     let mut history = History::new(plan, rng);
     history.tell(told);
@@ -100,7 +104,7 @@ impl History {
     fn live(&mut self, number: usize) {
         let Some(plan) = self.plan.lives.get_mut(number) else { return };
         let (lasts, ends, events) = (plan.lasts, plan.ends, std::mem::take(&mut plan.events));
-        let plan = LifePlan { lasts, events, ends };
+        let plan = LifePlan { lasts, events, drops_last: plan.drops_last, ends };
         let ((), time) = super::in_world(self.time, self.network(), async || {
             let Some(life) = self.begin().await else { return };
             let begun = Instant::now();
@@ -116,6 +120,9 @@ impl History {
                 End::PowerCut => {
                     self.log_disk.cut_power_after(self.rng.u64(0..20));
                     self.letters_disk.cut_power_after(self.rng.u64(0..20));
+                    if let Some(endpoint) = plan.drops_last {
+                        self.drop_letters(&life, endpoint).await;
+                    }
                     sleep(Duration::from_millis(self.rng.u64(0..300))).await;
                 }
             }
@@ -314,6 +321,20 @@ impl History {
             }
             Event::Replay(tenant, endpoint) => self.replay(life, *tenant, *endpoint).await,
             Event::Decay(number) => self.decay(*number),
+            Event::DropLetters(endpoint) => self.drop_letters(life, *endpoint).await,
+        }
+    }
+
+    async fn drop_letters(&mut self, life: &Life, endpoint: usize) {
+        let filter = Filter { tenant: None, endpoint: Some(self.plan.endpoints[endpoint].name.clone()) };
+        let deliveries = &life.engine.deliveries;
+        // Half of them: of others that stay it shows whether the books moved as often as letters went.
+        let letters = deliveries.dead_letters().list(&filter, None, 100).unwrap_or_default();
+        let half: Vec<_> = letters.iter().map(|letter| letter.id).take(letters.len().div_ceil(2)).collect();
+        match deliveries.drop_dead_letters(&filter, Some(&half)).await {
+            Ok(0) => {}
+            Ok(_letters) => self.count("letters dropped"),
+            Err(error) => self.tell(format!("letters are not dropped: {}", crate::chain::Chain(&error))),
         }
     }
 

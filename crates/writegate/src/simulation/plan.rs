@@ -56,6 +56,8 @@ pub(super) struct LogPlan {
 pub(super) struct LifePlan {
     pub(super) lasts: Duration,
     pub(super) events: Vec<(Duration, Event)>,
+    /// While the power goes, the dead letters of this endpoint are being dropped.
+    pub(super) drops_last: Option<usize>,
     pub(super) ends: End,
 }
 
@@ -89,6 +91,8 @@ pub(super) enum Event {
     Replay(usize, usize),
     /// A byte of a sealed segment turns; of this one.
     Decay(usize),
+    /// The dead letters of an endpoint are dropped.
+    DropLetters(usize),
 }
 
 impl Plan {
@@ -109,6 +113,19 @@ impl Plan {
         };
         let lives = (0..rng.usize(1..4)).map(|_| life(rng, endpoints.len(), tenants.len())).collect();
         Self { tenants, senders, endpoints, log, lives }
+    }
+
+    /// Adds that dead letters are dropped, many times, drawn apart from all else: histories that were told before stay as they
+    /// were.
+    pub(super) fn drop_letters(&mut self, rng: &mut Rng) {
+        for life in &mut self.lives {
+            for _ in 0..rng.usize(1..8) {
+                let event = Event::DropLetters(rng.usize(0..self.endpoints.len()));
+                life.events.push((life.lasts.mul_f64(rng.f64()), event));
+            }
+            life.events.sort_by_key(|(at, _)| *at);
+            life.drops_last = Some(rng.usize(0..self.endpoints.len()));
+        }
     }
 
     /// The configuration, without the endpoints that are `away`; with other settings each time one was reloaded.
@@ -234,7 +251,7 @@ fn life(rng: &mut Rng, endpoints: usize, tenants: usize) -> LifePlan {
     }
     events.sort_by_key(|(at, _)| *at);
     let ends = *rng.choice(&[End::ShutDown, End::Killed, End::PowerCut, End::PowerCut]).unwrap_or(&End::Killed);
-    LifePlan { lasts, events, ends }
+    LifePlan { lasts, events, drops_last: None, ends }
 }
 
 fn event(rng: &mut Rng, endpoints: usize, tenants: usize) -> Event {

@@ -188,7 +188,7 @@ impl Verdict {
                 }
             }
         }
-        let lost_on_purpose = [Dropped::LetterEvicted.as_str(), Dropped::NotWritten.as_str()];
+        let lost_on_purpose = [Dropped::LetterEvicted, Dropped::LetterLetGo, Dropped::NotWritten].map(Dropped::as_str);
         let dropped = balance.books.dropped.iter().filter(|total| lost_on_purpose.contains(&&*total.reason));
         let waiting = if may_wait { balance.pending } else { Counts::default() };
         let accounted = dropped.fold(balance.expired + waiting, |sum, total| sum + total.counts);
