@@ -208,6 +208,12 @@ impl Tenants {
         self.get(name).and_then(|config| config.id.as_deref()).unwrap_or(name.as_str())
     }
 
+    /// Whether endpoints would take `name`, which is not listed, for a listed tenant that has this as its id.
+    #[must_use]
+    pub fn is_id_of_another(&self, name: &TenantName) -> bool {
+        !self.entries.contains_key(name) && self.with_id(name.as_str()).is_some()
+    }
+
     /// The listed tenant that endpoints know as `id`.
     #[must_use]
     pub fn with_id(&self, id: &str) -> Option<&TenantName> {

@@ -296,7 +296,13 @@ impl Authentication {
             Credential::Basic { username, password } => {
                 let username =
                     username.read().map_err(|source| AuthError::Secret { tenant: tenant.to_string(), source })?;
-                let password = Password::of(secret(password)?.expose())
+                let shown = secret(password)?;
+                let others = self.users.get(&username).map(Vec::as_slice).unwrap_or_default();
+                let same = |known: &Password| known.bcrypt_cost().is_none() && known.is(shown.expose().as_bytes());
+                if let Some((_, first)) = others.iter().find(|(known, first)| first != tenant && same(known)) {
+                    return Err(AuthError::Shared { first: first.to_string(), second: tenant.to_string() });
+                }
+                let password = Password::of(shown.expose())
                     .map_err(|source| AuthError::Password { tenant: tenant.to_string(), source })?;
                 if let Some(cost) = password.bcrypt_cost()
                     && self.nobody.as_ref().and_then(|nobody| nobody.bcrypt_cost()).is_none_or(|known| known < cost)

@@ -258,10 +258,14 @@ impl Deliveries {
         }
     }
 
+    /// Whether the endpoint takes the tenant's data, and would not take it for another tenant's.
+    fn may_deliver(&self, tenant: &Tenant, endpoint: &Endpoint) -> bool {
+        endpoint.config.takes(tenant.name.as_str()) && !self.lock().settings.is_id_of_another(&tenant.name)
+    }
+
     fn start_tenant(&self, tenant: &Arc<Tenant>, now_ms: i64) {
         let endpoints = self.endpoints();
-        let takes = |endpoint: &&Arc<Endpoint>| endpoint.config.takes(tenant.name.as_str());
-        for endpoint in endpoints.iter().filter(takes) {
+        for endpoint in endpoints.iter().filter(|endpoint| self.may_deliver(tenant, endpoint)) {
             let key = (tenant.name.to_string(), endpoint.config.name.clone());
             if self.is_busy(&key) {
                 continue;
@@ -284,7 +288,8 @@ impl Deliveries {
                 self.resume_replay(tenant, key, cursor);
                 continue;
             }
-            if endpoints.iter().filter(takes).any(|endpoint| endpoint.config.name == cursor.name()) {
+            let is_its = |endpoint: &&Arc<Endpoint>| endpoint.config.name == cursor.name();
+            if endpoints.iter().find(is_its).is_some_and(|endpoint| self.may_deliver(tenant, endpoint)) {
                 continue;
             }
             if cursor.is_attached()

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use arc_swap::ArcSwap;
 use quota::fair::{Budget, Share};
@@ -176,7 +176,9 @@ pub(crate) struct Tenants {
     default_limits: ArcSwap<TenantLimits>,
     /// The memory for all requests that are being received.
     in_flight: Arc<Budget>,
-    /// Of it, what pushes hold that may bear a tenant: one share for all, however many names they come with.
+    /// What those have left that open connections belong to and that are no tenants yet.
+    unborn: Mutex<HashMap<TenantName, Weak<Allowance>>>,
+    /// Of the memory, what pushes hold that may bear a tenant: one share for all, however many names they come with.
     unborn_in_flight: Arc<Share>,
     /// How many there are, sent when one is born.
     count: watch::Sender<usize>,
@@ -215,6 +217,7 @@ impl Tenants {
             cradle: RwLock::default(),
             settings: ArcSwap::from_pointee(config.tenants.clone()),
             default_limits: ArcSwap::from_pointee(config.limits.tenant.clone()),
+            unborn: Mutex::default(),
             unborn_in_flight: in_flight.share(),
             in_flight,
             count,
@@ -234,7 +237,7 @@ impl Tenants {
             None => Account {
                 tenant: None,
                 limits: Arc::new(self.settings.load().limits_of(&name, &self.default_limits.load())),
-                allowance: Arc::default(),
+                allowance: self.unborn_allowance(&name),
                 in_flight: Arc::clone(&self.unborn_in_flight),
                 name,
             },
@@ -244,6 +247,19 @@ impl Tenants {
     /// A tenant that exists.
     pub(crate) fn get(&self, name: &TenantName) -> Option<Arc<Tenant>> {
         self.by_name.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// That of the other connections that have come for this name.
+    fn unborn_allowance(&self, name: &TenantName) -> Arc<Allowance> {
+        let mut unborn = self.unborn.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(allowance) = unborn.get(name).and_then(Weak::upgrade) {
+            return allowance;
+        }
+        // Each of those that stay has a connection, so that this takes no longer than accepting them did.
+        unborn.retain(|_, allowance| allowance.strong_count() > 0);
+        let allowance = Arc::default();
+        unborn.insert(name.clone(), Arc::downgrade(&allowance));
+        allowance
     }
 
     /// The tenant of an account, born now if need be, with what the account has left. Blocks on the disk at birth.
@@ -313,6 +329,10 @@ impl Tenants {
 }
 
 fn apply(settings: &Settings, name: &TenantName, log: &Log) {
+    if settings.is_id_of_another(name) {
+        tracing::warn!(tenant = %name, "nothing of this tenant is delivered: it is not in `tenants`, and endpoints would take \
+            it for the tenant there that has its name as id; give that one another id");
+    }
     let log_settings = settings.get(name).map(|config| config.log).unwrap_or_default();
     log.set_limits(log_settings.max_size, log_settings.on_full.map(retention::on_full));
 }

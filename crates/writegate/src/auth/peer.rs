@@ -42,13 +42,13 @@ impl Peer {
         Self { ip, chain, judged: Mutex::new(None), connected: Mutex::new(None) }
     }
 
-    /// Counts the connection as the tenant's, of whom the request is that comes on it. (Before its first data there is no tenant.)
+    /// Counts the connection as the tenant's, of whom the request is that comes on it.
     ///
     /// # Errors
     /// When the tenant has as many as it may have.
     pub(crate) fn connect(&self, account: &Account) -> Result<(), Exceeded> {
         let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
-        if account.tenant.is_some() && connected.as_ref().is_none_or(|other| !other.is_with(&account.allowance)) {
+        if connected.as_ref().is_none_or(|other| !other.is_with(&account.allowance)) {
             *connected = None;
             *connected = Some(account.allowance.connect(&account.limits)?);
         }
@@ -157,7 +157,8 @@ fn in_words(error: rustls::Error) -> String {
         rustls::Error::InvalidCertificate(Wrong::NotValidYet | Wrong::NotValidYetContext { .. }) => {
             "it is not valid yet".to_owned()
         }
-        rustls::Error::InvalidCertificate(Wrong::UnknownIssuer) => UNKNOWN.to_owned(),
+        // A name may be anybody's: that the signature is not that authority's is the same, and must not tell which there are.
+        rustls::Error::InvalidCertificate(Wrong::UnknownIssuer | Wrong::BadSignature) => UNKNOWN.to_owned(),
         rustls::Error::InvalidCertificate(Wrong::Revoked) => "it is revoked".to_owned(),
         other => other.to_string(),
     }

@@ -38,7 +38,9 @@ pub(crate) enum ReplayError {
     NoEndpoint(String),
     #[error("replay for tenant {0:?}: nothing was ever accepted for it")]
     NoTenant(String),
-    #[error("replay for tenant {tenant:?}: endpoint {endpoint:?} does not take its data (remote_write.tenants)")]
+    #[error(
+        "replay for tenant {tenant:?}: endpoint {endpoint:?} does not take its data (remote_write.tenants), or would take it for that of a tenant with this id"
+    )]
     NotTaken { tenant: String, endpoint: String },
     #[error("replay a window that ends ({to_ms}) before it begins ({from_ms})")]
     Backwards { from_ms: i64, to_ms: i64 },
@@ -77,7 +79,7 @@ impl Deliveries {
         let endpoint = endpoint.ok_or_else(|| ReplayError::NoEndpoint(endpoint_name.clone()))?;
         let tenant = self.tenants.list().into_iter().find(|tenant| tenant.name.as_str() == tenant_name);
         let tenant = tenant.ok_or_else(|| ReplayError::NoTenant(tenant_name.clone()))?;
-        if !endpoint.config.takes(&tenant_name) {
+        if !self.may_deliver(&tenant, endpoint) {
             return Err(ReplayError::NotTaken { tenant: tenant_name, endpoint: endpoint_name });
         }
         if to_ms < from_ms {
@@ -135,7 +137,7 @@ impl Deliveries {
         };
         let endpoint = self.endpoints().into_iter().find(|endpoint| endpoint.config.name == row.endpoint);
         self.lock().rows.insert(key.clone(), Arc::clone(&row));
-        match endpoint.filter(|endpoint| endpoint.config.takes(&key.0)) {
+        match endpoint.filter(|endpoint| self.may_deliver(tenant, endpoint)) {
             Some(endpoint) if plan.state == ReplayState::Running => {
                 // What the log does not have any more is booked: it would be waited for without end.
                 if let Err(error) = tenant.log.cursor(&key.1, Start::Oldest) {

@@ -1,5 +1,6 @@
 //! A push, read top to bottom: route, tenant, admission, body, check, append, answer.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -25,7 +26,7 @@ use super::refusal::{self, Reason, Refusal};
 use super::route::{self, PathTenant, Route};
 use super::tenancy;
 use super::{PushStats, Settings};
-use crate::auth::{Authentication, Peer};
+use crate::auth::{Authentication, Denied, Peer};
 use crate::chain::Chain;
 use crate::offload::offload;
 use crate::record;
@@ -127,7 +128,7 @@ async fn receive(
     };
     let declared = incoming.as_ref().and_then(|body| body.size_hint().exact());
     peer.connect(&account).map_err(Refusal::Exceeded)?;
-    *standing = within_limits(&account, parts.uri.path(), declared)?;
+    *standing = within_limits(&account, &limited_path(gate, &account, parts), declared)?;
     let reading = reading(gate, listener, &account, parts)?;
     let (body, reservation) = match incoming.take() {
         Some(incoming) => read_body(&account, limits, incoming).await?,
@@ -142,6 +143,16 @@ async fn receive(
 /// The sender waits for `100 Continue` before it sends the body (RFC 9110 §10.1.1).
 fn expects_continue(parts: &Parts) -> bool {
     parts.headers.contains_key(http::header::EXPECT)
+}
+
+/// The path that rules by path look at. Observatorium's tenants have one, however they are written for.
+fn limited_path<'p>(gate: &Gate, account: &Account, parts: &'p Parts) -> Cow<'p, str> {
+    let logs_in = gate.tenants.settings().get(&account.name).is_some_and(|tenant| tenant.login.is_some());
+    if logs_in && !account.limits.rate_limits.is_empty() {
+        Cow::Owned(format!("/api/metrics/v1/{}/api/v1/receive", account.name))
+    } else {
+        Cow::Borrowed(parts.uri.path())
+    }
 }
 
 /// Whether the tenant may send a request, as far as it can be said before the body is read.
@@ -238,8 +249,12 @@ async fn admit(
     let tenants = gate.tenants.settings();
     let tenant = tenancy::tenant_of(&settings.listener, &tenants, parts, path, speaker.as_ref())?;
     // The same answer as for a name that disagrees: who is a tenant here is nobody's business.
-    if !tenants.admits(&tenant) {
+    if !tenants.admits(&tenant) || tenant.as_str() == "*" {
         return Err(Refusal::Forbidden);
+    }
+    // Whose senders log in is not written for without: a listener's names are for the others.
+    if speaker.is_none() && tenants.get(&tenant).is_some_and(|tenant| tenant.login.is_some()) {
+        return Err(Refusal::Unauthenticated(Denied::Missing));
     }
     let allow = tenants.get(&tenant).map(|tenant| tenant.allow.as_slice()).unwrap_or_default();
     let is_allowed = allow.is_empty() || allow.iter().any(|net| net.contains(peer.ip));

@@ -84,6 +84,8 @@ pub(super) enum Refusal {
     WhichTenant,
     #[error("{0} is not a tenant name: 1 to 150 of A-Z a-z 0-9 ! - _ . * ' ( ) and not . or .. (wg-tenant-name)")]
     TenantName(String),
+    #[error("{0} (wg-tenant-name)")]
+    TenantHeader(String),
     #[error("{0} (wg-unsupported)")]
     Unsupported(String),
     #[error("{0} (wg-malformed)")]
@@ -133,9 +135,11 @@ impl Refusal {
             }
             Self::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             // Too large is 400 and not 413: vmagent retries a 413 for ever and its queue stands still behind it.
-            Self::WhichTenant | Self::TenantName(_) | Self::Malformed(_) | Self::TooLarge { .. } => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::WhichTenant
+            | Self::TenantName(_)
+            | Self::TenantHeader(_)
+            | Self::Malformed(_)
+            | Self::TooLarge { .. } => StatusCode::BAD_REQUEST,
             // A 400 makes vmagent send a zstd block once more as snappy, and everything after it too.
             Self::Partial { vm_protocol: true, .. } => StatusCode::CONFLICT,
             Self::Partial { vm_protocol: false, .. } => StatusCode::BAD_REQUEST,
@@ -156,9 +160,11 @@ impl Refusal {
             Self::Unauthenticated(_) | Self::NoKeys(_) => Some(Reason::Unauthenticated),
             Self::Forbidden => Some(Reason::Forbidden),
             Self::Unsupported(_) => Some(Reason::Unsupported),
-            Self::WhichTenant | Self::TenantName(_) | Self::Malformed(_) | Self::Partial { .. } => {
-                Some(Reason::Invalid)
-            }
+            Self::WhichTenant
+            | Self::TenantName(_)
+            | Self::TenantHeader(_)
+            | Self::Malformed(_)
+            | Self::Partial { .. } => Some(Reason::Invalid),
             Self::TooLarge { .. } => Some(Reason::TooLarge),
             Self::Exceeded(_) => Some(Reason::Rate),
             Self::CheckingOthers | Self::Busy | Self::Full(_) | Self::Failed(_) | Self::Slow => Some(Reason::Full),

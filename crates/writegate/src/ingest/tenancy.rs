@@ -77,7 +77,7 @@ fn named_by(
             let project = single_header(&request.headers, "projectid")?;
             match (single_header(&request.headers, "accountid")?, project) {
                 (None, None) => Ok(None),
-                (None, Some(_)) => Err(Refusal::TenantName("a ProjectID without an AccountID".to_owned())),
+                (None, Some(_)) => Err(Refusal::TenantHeader("a ProjectID needs an AccountID beside it".to_owned())),
                 (Some(account), project) => account_tenant(tenants, account, project).map(Some),
             }
         }
@@ -100,7 +100,7 @@ fn single_header<'h>(headers: &'h HeaderMap, header: &str) -> Result<Option<&'h 
         return Ok(None);
     };
     if values.next().is_some() {
-        return Err(Refusal::TenantName(format!("the repeated header {header:?}")));
+        return Err(Refusal::TenantHeader(format!("the header {header:?} came twice; which one counts is not known")));
     }
     match value.to_str() {
         Ok(text) => Ok(Some(text.trim())),

@@ -403,3 +403,34 @@ fn r_x23_query_arguments_stay_here_and_account_labels_are_the_gateways_to_give()
         gateway.finish().await;
     });
 }
+
+#[test]
+fn connections_of_a_tenant_count_before_it_has_stored_anything() {
+    bounded(async {
+        let gateway = Setup::new().listener(BY_HEADER).limits("connections: 1").start().await;
+        let nothing = compress(Compression::Snappy, &encode(Protocol::V1, &request([])));
+        let headers = raw_headers(Protocol::V1);
+        let mut headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        headers.push(("x-scope-orgid", "unborn"));
+        let push = raw::request("POST", "/api/v1/write", &headers, &nothing);
+        let (mut first, mut second) = (gateway.raw().await, gateway.raw().await);
+        first.write(&push).await.unwrap();
+        assert_eq!(first.answer(PATIENCE).await.unwrap().status, 204);
+        second.write(&push).await.unwrap();
+        assert_eq!(second.answer(PATIENCE).await.unwrap().status, 503);
+        // It is born with what was counted.
+        assert_eq!(push_on(&mut first, "unborn").await, 204);
+        assert_eq!(push_on(&mut gateway.raw().await, "unborn").await, 503);
+        gateway.finish().await;
+    });
+}
+
+/// Pushes a sample; the status.
+async fn push_on(connection: &mut RawConnection, tenant: &str) -> u16 {
+    let headers = raw_headers(Protocol::V1);
+    let mut headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    headers.push(("x-scope-orgid", tenant));
+    let body = compress(Compression::Snappy, &encode(Protocol::V1, &request([sample_of("up", 1)])));
+    connection.write(&raw::request("POST", "/api/v1/write", &headers, &body)).await.unwrap();
+    connection.answer(PATIENCE).await.unwrap().status.as_u16()
+}

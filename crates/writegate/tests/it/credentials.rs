@@ -402,6 +402,14 @@ fn check_names_the_certificates_keys_and_tokens_that_cannot_be_used() {
         let ran = run(&["check", config.to_str().unwrap()]).await;
         assert_eq!(ran.code, 1, "{ran:?}");
         assert!(ran.err.contains("no.crt: No such file") && ran.err.contains("blue\" is empty"), "{}", ran.err);
+        let same = "credentials: [{basic_auth: {username: carl, password: same}}]";
+        let two = format!(
+            "tenants: [{{name: blue, {same}}}, {{name: red, {same}}}]\nlisteners: [{{address: '127.0.0.1:0'}}]\n"
+        );
+        let shared = files.path().join("shared.yml");
+        fs::write(&shared, two).unwrap();
+        let ran = run(&["check", shared.to_str().unwrap()]).await;
+        assert!(ran.code == 1 && ran.err.contains("have the same credential"), "{ran:?}");
         let ran = run(&["serve", "--config", config.to_str().unwrap(), "--data", files.path().to_str().unwrap()]).await;
         assert_eq!(ran.code, 1, "{ran:?}");
         assert!(ran.err.contains("blue\" is empty"), "{}", ran.err);

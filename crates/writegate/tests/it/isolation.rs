@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::Method;
-use remote_write::Protocol;
+use remote_write::{Compression, Protocol};
 use testkit::endpoint::{Endpoint, EndpointSettings, Gate, Judge, Received, Reply};
 
-use crate::harness::{Setup, TestGateway, bounded, eventually, receiver, receiver_that, takes};
-use crate::message::{With, request, sample_of, series};
+use crate::harness::{
+    Setup, TestGateway, assert_exactly, bounded, compress, eventually, receiver, receiver_that, takes,
+};
+use crate::message::{With, encode, points, request, sample_of, series};
 use crate::relabeling::accept_from;
 
 const QUEUE: &str = "queue_config: {min_backoff: 5ms, max_backoff: 20ms}";
@@ -307,6 +309,33 @@ fn r_o22_a_tenants_data_comes_to_no_endpoint_that_does_not_take_it_also_from_a_b
         assert_eq!(got(all), expected(&[(&names, &[1, 2])]));
         assert_eq!(got(blue), expected(&[(&["blue"], &[1]), (&["red"], &[2])]));
         assert_eq!(got(teams), expected(&[(&["team-a", "team-b"], &[1, 2])]));
+        gateway.finish().await;
+    });
+}
+
+#[test]
+fn what_an_unlisted_tenant_stored_is_never_delivered_as_the_data_of_one_that_gets_its_name_as_id() {
+    bounded(async {
+        let sink = receiver().await;
+        let by_header = "tenant: default, tenant_from: [header: X-Scope-OrgID]";
+        let setup = |tenants: &str| Setup::new().listener(by_header).top(&format!("tenants: [{tenants}{{name: '*'}}]"));
+        let mut gateway = setup("").start().await;
+        let name = http::HeaderName::from_static("x-scope-orgid");
+        let sender = |gateway: &TestGateway, tenant| {
+            gateway.sender().with_header(name.clone(), http::HeaderValue::from_static(tenant))
+        };
+        let body = |name: &str| compress(Compression::Snappy, &encode(Protocol::V1, &request([sample_of(name, 1)])));
+        let evil = sender(&gateway, "1111").push(Protocol::V1, Compression::Snappy, body("evil")).await.unwrap();
+        assert_eq!(evil.status, 204);
+        let keys = "from: earliest, tenant_header: THANOS-TENANT";
+        gateway.reload(setup("{name: blue, id: '1111'}, ").endpoint_with("a", &sink, keys)).await;
+        let answer = sender(&gateway, "blue").push(Protocol::V1, Compression::Snappy, body("good")).await.unwrap();
+        assert_eq!(answer.status, 204);
+        takes(&sink, 1).await;
+        let replay = serde_json::json!({"tenant": "1111", "endpoint": "a", "from": "1h"}).to_string();
+        let (status, why) = gateway.call(Method::POST, "/api/v1/replays", &replay).await;
+        assert!(status >= 400, "{status} {why}");
+        assert_exactly(&sink, &points(&request([sample_of("good", 1)])));
         gateway.finish().await;
     });
 }

@@ -295,6 +295,27 @@ fn a_tenant_whose_senders_log_in_is_spoken_for_by_nothing_that_merely_names_it()
 }
 
 #[test]
+fn whose_senders_log_in_is_written_for_by_nobody_without_a_credential() {
+    bounded(async {
+        let (ground, provider) = (Ground::new(), Provider::start(&[&SigningKey::new("one")]).await);
+        ground.tenants(&[json!({"name": "blue", "id": "1111", "oidc": oidc(&provider, &json!({}))})]);
+        ground.rbac(&[("blue", &["writer@example.org"])]);
+        let listener = "tenant: other, tenant_from: [path: true, header: X-Scope-OrgID, vm_headers: true]";
+        let gateway = ground.setup().listener(listener).top("tenants: [{name: '*'}]").start().await;
+        for (path, headers) in [
+            (at("blue").as_str(), &[][..]),
+            ("/api/v1/write", &[("x-scope-orgid", "blue")][..]),
+            ("/api/v1/write", &[("accountid", "1111")][..]),
+        ] {
+            let (status, text) = push_as(&gateway, path, headers).await;
+            assert_eq!(status, 401, "{path} {headers:?}: {text}");
+        }
+        assert_eq!(push_as(&gateway, "/api/v1/write", &[("x-scope-orgid", "red")]).await.0, 204);
+        gateway.finish().await;
+    });
+}
+
+#[test]
 fn r_o22_a_tenants_data_reaches_only_the_endpoints_that_are_for_it() {
     bounded(async {
         let (ground, key) = (Ground::new(), SigningKey::new("one"));
@@ -329,7 +350,7 @@ fn r_o22_a_tenants_data_reaches_only_the_endpoints_that_are_for_it() {
 }
 
 #[test]
-fn r_o18_rate_limits_of_a_tenants_file_hold_for_its_path_and_nobody_else() {
+fn r_o18_rate_limits_of_a_tenants_file_hold_for_the_tenant_on_whichever_path_and_nobody_else() {
     bounded(async {
         let (ground, key) = (Ground::new(), SigningKey::new("one"));
         let provider = Provider::start(&[&key]).await;
@@ -346,7 +367,7 @@ fn r_o18_rate_limits_of_a_tenants_file_hold_for_its_path_and_nobody_else() {
             (at("blue"), 204),
             (at("blue"), 429),
             (at("red"), 204),
-            ("/blue/api/v1/write".to_owned(), 204),
+            ("/blue/api/v1/write".to_owned(), 429),
         ] {
             let (answered, text) = push_with(&gateway, &path, &ann).await;
             assert_eq!(answered, status, "{path}: {text}");
