@@ -168,7 +168,10 @@ fn log_filter(text: &str) -> anyhow::Result<EnvFilter> {
         word.parse::<LevelFilter>()
             .map_err(|_invalid| anyhow::anyhow!("--log-level {text:?}: {word:?} is no level; {expected}"))?;
     }
-    EnvFilter::builder().parse(text).map_err(|error| anyhow::anyhow!("--log-level {text:?}: {error}; {expected}"))
+    // What strangers can make the HTTP/2 library warn of is not worth a line each; whoever wants it names it.
+    EnvFilter::builder()
+        .parse(format!("h2=error,{text}"))
+        .map_err(|error| anyhow::anyhow!("--log-level {text:?}: {error}; {expected}"))
 }
 
 /// A runtime for the gateway; its threads decode, so there is one per core.

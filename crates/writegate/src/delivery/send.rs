@@ -103,7 +103,7 @@ impl Client {
     ) -> Answer {
         let exchange = async || self.exchange(endpoint, tenant_id, payload, attempt).await;
         let exchanged = match exchange().await {
-            Ok((response, shown))
+            Ok((response, shown, _))
                 if response.status() == StatusCode::UNAUTHORIZED && self.credential.refused(&shown) =>
             {
                 exchange().await
@@ -113,7 +113,7 @@ impl Client {
         self.tell_of_tls(&endpoint.name);
         match exchanged {
             // The status is the answer: its words may take a little longer.
-            Ok((response, _)) => read(endpoint, response, payload).await,
+            Ok((response, _, sent)) => read(endpoint, response, payload, &sent).await,
             Err(answer) => answer,
         }
     }
@@ -124,15 +124,15 @@ impl Client {
         tenant_id: &str,
         payload: &Payload,
         attempt: u32,
-    ) -> Result<(Response<Incoming>, Shown), Answer> {
+    ) -> Result<(Response<Incoming>, Shown, HeaderMap), Answer> {
         let unmade =
             |error: PrepareError| no_answer(format!("the request could not be made: {}", Chain(&error)), false);
         let mut request = request(endpoint, tenant_id, payload, attempt).map_err(unmade)?;
         let shown = self.credential.show(&mut request, &payload.chunks, clock::now()).await;
         let shown = shown.map_err(|error| unmade(error.into()))?;
         match tokio::time::timeout(endpoint.remote_timeout, self.follow(endpoint, request, payload)).await {
-            Ok(Ok((response, true))) => Ok((response, shown)),
-            Ok(Ok((response, false))) => Ok((response, Shown::default())),
+            Ok(Ok((response, sent))) if sent.contains_key(AUTHORIZATION) => Ok((response, shown, sent)),
+            Ok(Ok((response, sent))) => Ok((response, Shown::default(), sent)),
             Ok(Err(answer)) => Err(answer),
             Err(_elapsed) => {
                 Err(no_answer(format!("no answer within {:?} (remote_timeout)", endpoint.remote_timeout), true))
@@ -156,17 +156,16 @@ impl Client {
         }
     }
 
-    /// Sends, and follows 307 and 308, which keep method and body (RFC 9110 §15.4.8, §15.4.9). Also says whether the one
-    /// that answered was shown the credential.
+    /// Sends, and follows 307 and 308, which keep method and body (RFC 9110 §15.4.8, §15.4.9). Also gives the headers
+    /// that the one who answered was shown.
     async fn follow(
         &self,
         endpoint: &config::Endpoint,
         mut request: Request<PayloadBody>,
         payload: &Payload,
-    ) -> Result<(Response<Incoming>, bool), Answer> {
+    ) -> Result<(Response<Incoming>, HeaderMap), Answer> {
         for hop in 0..=REDIRECTS {
             let (uri, headers) = (request.uri().clone(), request.headers().clone());
-            let is_shown = headers.contains_key(AUTHORIZATION);
             self.connector.prepare(&uri, request.headers_mut());
             let response = match self.http.request(request).await {
                 Ok(response) => response,
@@ -190,15 +189,21 @@ impl Client {
                     Err(why) => return Err(held(status, why)),
                 }
             }
-            return Ok((response, is_shown));
+            return Ok((response, headers));
         }
         Err(no_answer("redirected without end".to_owned(), false))
     }
 }
 
-async fn read(endpoint: &config::Endpoint, response: Response<Incoming>, payload: &Payload) -> Answer {
+/// `sent`: the headers of the request.
+async fn read(
+    endpoint: &config::Endpoint,
+    response: Response<Incoming>,
+    payload: &Payload,
+    sent: &HeaderMap,
+) -> Answer {
     let (head, body) = response.into_parts();
-    let words = first_words(body).await;
+    let words = without_secrets(first_words(body).await, sent);
     let outcome = match head.status {
         StatusCode::TOO_MANY_REQUESTS if !endpoint.queue.retry_on_http_429 => {
             Outcome::Refused { refusal: Refusal::TooMany, nothing_stored: true }
@@ -206,6 +211,18 @@ async fn read(endpoint: &config::Endpoint, response: Response<Incoming>, payload
         status => outcome::classify(payload.protocol, payload.counts, status, &head.headers, clock::now()),
     };
     Answer { outcome, status: Some(head.status), words }
+}
+
+/// Some endpoints repeat what they were shown, and their words go into logs, dead letters and the admin API.
+fn without_secrets(mut words: String, sent: &HeaderMap) -> String {
+    for secret in sent.values().filter(|value| value.is_sensitive()).filter_map(|value| value.to_str().ok()) {
+        // With its scheme, and without.
+        let bare = secret.split_once(' ').map_or(secret, |(_scheme, bare)| bare);
+        if !bare.is_empty() && words.contains(bare) {
+            words = words.replace(bare, "<hidden>");
+        }
+    }
+    words
 }
 
 fn no_answer(words: String, sent: bool) -> Answer {

@@ -12,7 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use remote_write::{Compression, Protocol};
-use testkit::endpoint::{Endpoint, Received, Reply};
+use testkit::endpoint::{Endpoint, Received, Reply, ReplyBody};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::credentials::base64;
@@ -405,5 +405,26 @@ fn w68_what_is_shown_to_endpoints_is_in_no_log_metric_configuration_or_status() 
             assert_eq!(place, None, "{secret}");
         }
         program.terminate().await;
+    });
+}
+
+#[test]
+fn what_an_endpoint_repeats_of_its_credentials_is_hidden_wherever_its_words_go() {
+    bounded(async {
+        let sink = receiver().await;
+        sink.answer_with(|received| {
+            let shown = |name: &str| received.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+            let words = format!("{:?} {:?} is wrong", shown("authorization"), shown("x-key"));
+            Reply::status(400).body(ReplyBody::Bytes(words.into()))
+        });
+        let keys = "authorization: {credentials: planted-token}, http_headers: {X-Key: {secrets: [planted-key]}}";
+        let gateway = Setup::new().endpoint_with("a", &sink, keys).start().await;
+        gateway.accept(Protocol::V1, &request([sample_of("up", 1)])).await;
+        gateway.settled().await;
+        let letters = serde_json::to_string(&gateway.dead_letters().await).unwrap();
+        assert!(letters.contains("Bearer <hidden>") && letters.contains("is wrong"), "{letters}");
+        let pages = [letters, gateway.admin("/api/v1/status").await, gateway.admin("/api/v1/ledger").await].concat();
+        assert!(!pages.contains("planted"), "{pages}");
+        gateway.finish().await;
     });
 }
