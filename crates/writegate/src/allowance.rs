@@ -102,19 +102,24 @@ impl Default for Allowance {
 }
 
 impl Allowance {
-    /// Takes a request on `path`. Gives how the tenant stands with the rule by path that leaves the least, if any concerns it.
+    /// Takes a request on `path` with a body of `bytes`, as far as its size is known. Gives how the tenant stands with the rule by
+    /// path that leaves the least, if any concerns it.
     ///
     /// # Errors
-    /// When it is one too many; it does not count then.
-    pub(crate) fn take_request(&self, limits: &TenantLimits, path: &str) -> Result<Option<Standing>, Exceeded> {
+    /// When it is one too many, or too large; no rate counts it then.
+    pub(crate) fn take_request(
+        &self,
+        limits: &TenantLimits,
+        path: &str,
+        bytes: u64,
+    ) -> Result<Option<Standing>, Exceeded> {
         self.take(Limit::Requests, (1, limits.requests_per_second), limits)?;
-        let standing = self.take_from_windows(&limits.rate_limits, path, clock::monotonic_ns());
-        standing.inspect_err(|_exceeded| self.requests.give_back(1))
-    }
-
-    /// Gives back a request that was refused for another reason.
-    pub(crate) fn give_back_request(&self) {
-        self.requests.give_back(1);
+        let rest = || {
+            let standing = self.take_from_windows(&limits.rate_limits, path)?;
+            self.take_bytes(limits, bytes)?;
+            Ok(standing)
+        };
+        rest().inspect_err(|_exceeded| self.requests.give_back(1))
     }
 
     /// Takes bytes of a body as sent.
@@ -194,7 +199,7 @@ impl Allowance {
     }
 
     /// A request counts for every rule whose expression matches its path.
-    fn take_from_windows(&self, rules: &[RateLimit], path: &str, now: u64) -> Result<Option<Standing>, Exceeded> {
+    fn take_from_windows(&self, rules: &[RateLimit], path: &str) -> Result<Option<Standing>, Exceeded> {
         if rules.is_empty() {
             return Ok(None);
         }
@@ -203,7 +208,7 @@ impl Allowance {
             // What other rules counted says nothing about these.
             *windows = rules.iter().map(|rule| (rule.clone(), SlidingWindow::new(rule.limit, rule.window))).collect();
         }
-        let mut least: Option<Standing> = None;
+        let (now, mut least) = (clock::monotonic_ns(), None::<Standing>);
         for (rule, window) in windows.iter().filter(|(rule, _)| rule.endpoint.matches(path)) {
             let standing = window.take(now).map_err(|refused| {
                 self.refuses(Limit::Windows);

@@ -423,16 +423,20 @@ impl App {
         Ok(())
     }
 
+    fn fingerprints(&self, main: &Path) -> Vec<Fingerprint> {
+        fingerprints(main, &self.watched.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Reloads when a file of the configuration changed, by content: Kubernetes swaps links, not files.
     async fn watch_files(self: Arc<Self>, stop: CancellationToken) {
         let Some(main) = self.config_file.clone() else { return };
-        let mut known = fingerprints(&main, &self.watched.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut known = self.fingerprints(&main);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(WATCH) => {}
             }
-            let seen = fingerprints(&main, &self.watched.lock().unwrap_or_else(PoisonError::into_inner));
+            let seen = self.fingerprints(&main);
             if let Some(path) = changed(&known, &seen) {
                 tracing::info!(path = %path.display(), "a file of the configuration changed, or is new to it");
                 // The result is logged and shown; the next change is another chance.
@@ -440,7 +444,7 @@ impl App {
                     () = stop.cancelled() => return,
                     _ = self.reload() => {}
                 }
-                known = fingerprints(&main, &self.watched.lock().unwrap_or_else(PoisonError::into_inner));
+                known = self.fingerprints(&main);
             }
         }
     }

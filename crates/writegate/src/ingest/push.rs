@@ -147,8 +147,8 @@ fn expects_continue(parts: &Parts) -> bool {
 
 /// The path that rules by path look at. Observatorium's tenants have one, however they are written for.
 fn limited_path<'p>(gate: &Gate, account: &Account, parts: &'p Parts) -> Cow<'p, str> {
-    let logs_in = gate.tenants.settings().get(&account.name).is_some_and(|tenant| tenant.login.is_some());
-    if logs_in && !account.limits.rate_limits.is_empty() {
+    let logs_in = || gate.tenants.settings().get(&account.name).is_some_and(|tenant| tenant.login.is_some());
+    if !account.limits.rate_limits.is_empty() && logs_in() {
         Cow::Owned(format!("/api/metrics/v1/{}/api/v1/receive", account.name))
     } else {
         Cow::Borrowed(parts.uri.path())
@@ -157,13 +157,7 @@ fn limited_path<'p>(gate: &Gate, account: &Account, parts: &'p Parts) -> Cow<'p,
 
 /// Whether the tenant may send a request, as far as it can be said before the body is read.
 fn within_limits(account: &Account, path: &str, declared: Option<u64>) -> Result<Option<Standing>, Refusal> {
-    let Account { allowance, limits, .. } = account;
-    let standing = allowance.take_request(limits, path).map_err(Refusal::Exceeded)?;
-    if let Err(exceeded) = allowance.take_bytes(limits, declared.unwrap_or(0)) {
-        allowance.give_back_request();
-        return Err(Refusal::Exceeded(exceeded));
-    }
-    Ok(standing)
+    account.allowance.take_request(&account.limits, path, declared.unwrap_or(0)).map_err(Refusal::Exceeded)
 }
 
 /// Takes a body that is there: checks it and answers when it is durable.

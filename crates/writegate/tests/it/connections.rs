@@ -3,21 +3,19 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use outbound::tls::TlsSource;
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 use remote_write::{Compression, Protocol};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, HandshakeKind, SignatureScheme};
+use rustls::HandshakeKind;
 use testkit::raw;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+use writegate_config::ClientTls;
 
 use crate::certificates::{Authority, Client, Connection, Files, push_of, push_request, read};
 use crate::faults::metric;
@@ -127,52 +125,13 @@ fn r_x24_a_sender_renews_its_certificate_and_key_and_nothing_is_done_at_the_gate
     });
 }
 
-/// A client that takes any certificate: `insecure_skip_verify: true`.
-#[derive(Debug)]
-struct LooksAtNothing(WebPkiSupportedAlgorithms);
-
-impl ServerCertVerifier for LooksAtNothing {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
-}
-
 #[test]
 fn r_p24_any_certificate_is_served_to_clients_that_do_not_look_and_others_refuse_it_themselves() {
     bounded(async {
         let files = Files::new();
         let mut careless = Client::new(&files.server, None);
-        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
-        careless.config.dangerous().set_certificate_verifier(Arc::new(LooksAtNothing(algorithms)));
+        let looks_at_nothing = ClientTls { insecure_skip_verify: true, ..ClientTls::default() };
+        careless.config = (*TlsSource::new(Some(&looks_at_nothing), false).current().unwrap()).clone();
 
         let key = KeyPair::generate().unwrap();
         let self_signed = CertificateParams::new(["gateway.test".to_owned()]).unwrap().self_signed(&key).unwrap();
