@@ -8,6 +8,7 @@ mod cidr;
 mod config;
 mod diff;
 mod endpoint;
+mod file;
 mod limits;
 mod node;
 mod observatorium;
@@ -39,6 +40,7 @@ pub use endpoint::{
     Auth, AzureAd, AzureCloud, AzureIdentity, ClientTls, CompressionChoice, Endpoint, Header, HeaderValue, OAuth2,
     OAuth2Grant, ProtocolChoice, Proxy, ProxyChoice, Queue, SigV4, StartFrom, TlsVersion,
 };
+pub use file::{MOST_BYTES, read_file, read_text};
 pub use limits::{LimitOverrides, Limits, OverLimit, PathPattern, RateLimit, TenantLimits};
 pub use observatorium::{Login, Observatorium, Oidc, Permission, Rbac, Role, RoleBinding, Subject, SubjectKind};
 pub use problem::{Diagnostic, Problems};
@@ -71,7 +73,7 @@ pub struct Loaded {
 /// # Errors
 /// If a file cannot be read or anything in it is wrong: all problems, not only the first.
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
-    match std::fs::read_to_string(path) {
+    match file::read_text_or_pipe(path) {
         Ok(text) => parse(&text, path, path.parent().unwrap_or_else(|| Path::new(""))),
         Err(error) => Err(Problems(vec![Diagnostic::of_file(path, format!("cannot read the file: {error}"))])),
     }

@@ -110,7 +110,7 @@ pub struct ReadSecret {
 }
 
 fn read_trimmed(path: &Path) -> Result<String, ReadSecret> {
-    match std::fs::read_to_string(path) {
+    match crate::read_text(path) {
         Ok(text) => Ok(text.trim().to_owned()),
         Err(source) => Err(ReadSecret { path: path.to_owned(), source }),
     }

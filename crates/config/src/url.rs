@@ -158,6 +158,16 @@ impl Url {
         format!("{}://{}{}", self.scheme.as_str(), self.authority(), self.path_and_query)
     }
 
+    /// The values that [`Url::redacted`] hides, as they are written.
+    pub fn query_secrets(&self) -> impl Iterator<Item = &str> {
+        let query = self.path_and_query.split_once('?').map(|(_, query)| query);
+        let parameters = query.into_iter().flat_map(|query| query.split('&'));
+        parameters
+            .filter_map(|parameter| parameter.split_once('='))
+            .filter(|(name, _)| name_suggests_secret(name))
+            .map(|(_, value)| value)
+    }
+
     /// For people, logs and metrics: the value of a query parameter whose name suggests a secret is hidden.
     #[must_use]
     pub fn redacted(&self) -> String {

@@ -171,7 +171,7 @@ fn unreadable_secret(endpoint: &Endpoint) -> Option<(&Path, io::Error)> {
         HeaderValue::File(path) => Some(path.as_path()),
         HeaderValue::Text(_) | HeaderValue::Secret(_) => None,
     });
-    let unreadable = |path| std::fs::File::open(path).err().map(|error| (path, error));
+    let unreadable = |path| crate::read_text(path).err().map(|error| (path, error));
     of_auth.into_iter().flatten().chain(of_headers).find_map(unreadable)
 }
 

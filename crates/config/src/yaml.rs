@@ -16,9 +16,12 @@ use crate::endpoint::{
 };
 use crate::read::action_name;
 use crate::relabel::{ALLOW_UTF_8, NameEscaping, RelabelConfig};
-use crate::secret::{HIDDEN, Secret, SecretSource, TextSource, name_suggests_secret};
+use crate::secret::{HIDDEN, Secret, SecretSource, TextSource};
 use crate::units::{ShowDuration, ShowSize};
 use crate::url::percent_encoded;
+
+/// Parameters of a token request that say what is asked for. Any other may be what it is asked with.
+const HARMLESS_PARAMS: [&str; 4] = ["audience", "resource", "grant_type", "scope"];
 
 impl Config {
     /// The configuration in effect; see the module.
@@ -323,7 +326,7 @@ fn oauth2(out: &mut Yaml<'_, '_>, config: &OAuth2) -> fmt::Result {
     out.texts("scopes", &config.scopes)?;
     out.text("token_url", config.token_url.redacted())?;
     let shown = |(name, value): &(String, Secret)| {
-        let value = if name_suggests_secret(name) { HIDDEN } else { value.expose() };
+        let value = if HARMLESS_PARAMS.contains(&name.as_str()) { value.expose() } else { HIDDEN };
         (name.clone(), value.to_owned())
     };
     let params: Vec<_> = config.endpoint_params.iter().map(shown).collect();
@@ -489,7 +492,7 @@ mod tests {
             "proxy_url: 'http://p:1'\n  no_proxy: a,b\n  proxy_connect_header: {X-A: [<secret>, <secret>], X-B: [<secret>]}".to_owned(),
             "proxy_from_environment: true".to_owned(),
             "oauth2: {client_id: a, client_secret_file: b, token_url: 'https://t/', scopes: [c], \
-             endpoint_params: {d: e}, tls_config: {insecure_skip_verify: true}, proxy_url: 'http://p'}"
+             endpoint_params: {audience: e}, tls_config: {insecure_skip_verify: true}, proxy_url: 'http://p'}"
                 .to_owned(),
             "oauth2: {client_id: a, token_url: 'http://t/', grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer', \
              client_certificate_key_file: k, client_certificate_key_id: i, iss: j, audience: l, claims: {m: n}}"

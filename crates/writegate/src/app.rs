@@ -1,6 +1,6 @@
 //! The gateway put together: the only file that sees every part. Start, reload, shut down, in the order they happen.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,11 +22,14 @@ use crate::delivery::Patience;
 use crate::engine::{Engine, Ground};
 use crate::ingest::{Gate, Ingest, PushStats, Settings};
 use crate::ledger::Row;
+use crate::offload::offload;
 use crate::tls::TlsError;
 use crate::{admin, engine, tls};
 
 /// How often the configuration's files are looked at.
 const WATCH: Duration = Duration::from_secs(2);
+/// What the configuration names must be read in this time at a reload: a file system may not answer.
+const FILES_ARE_READ_WITHIN: Duration = Duration::from_secs(30);
 /// How long a shutdown waits for admin requests; one may be a reload that waits for an endpoint.
 const ADMIN_ENDS_WITHIN: Duration = Duration::from_secs(2);
 /// How long a shutdown waits for pushes that are being received; their senders send them again.
@@ -42,7 +45,7 @@ pub(crate) struct App {
     config_file: Option<PathBuf>,
     gate: Arc<ArcSwap<Gate>>,
     pub(crate) authentication: Arc<ArcSwap<Authentication>>,
-    providers: Providers,
+    providers: Arc<Providers>,
     /// `None`: the admin server speaks plain HTTP.
     pub(crate) admin_tls: ArcSwapOption<rustls::ServerConfig>,
     /// Pushes are refused: the process is about to end.
@@ -164,6 +167,12 @@ pub enum ReloadError {
     /// The file is not valid.
     #[error("the configuration is not valid, the one before goes on:\n{0}")]
     Invalid(Problems),
+    /// A file does not come.
+    #[error(
+        "reading the configuration and the files that it names did not end within {FILES_ARE_READ_WITHIN:?}: one of them is \
+         on a file system that does not answer; the configuration before goes on"
+    )]
+    Slow,
     /// A new listener's address cannot be used.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -196,8 +205,9 @@ impl Gateway {
         let engine = Engine::open(ground, &config).await?;
         let push_stats = Arc::new(PushStats::default());
         let closing = Arc::new(AtomicBool::new(false));
-        let providers = Providers::default();
-        let authentication = Authentication::load(&config, &providers).map_err(Box::new)?;
+        let providers = Arc::new(Providers::default());
+        let (named, by) = (config.clone(), Arc::clone(&providers));
+        let Files { authentication, listeners, admin_tls } = offload(move || Files::read(&named, &by)).await??;
         authentication.begin();
         let authentication = Arc::new(ArcSwap::from_pointee(authentication));
         let gate = Gate::new(
@@ -216,7 +226,7 @@ impl Gateway {
             gate: Arc::new(ArcSwap::from_pointee(gate)),
             authentication,
             providers,
-            admin_tls: ArcSwapOption::new(admin_tls(&config)?),
+            admin_tls: ArcSwapOption::new(admin_tls),
             closing,
             listeners: tokio::sync::Mutex::default(),
             watched: Mutex::new(config.watched_files.clone()),
@@ -224,7 +234,7 @@ impl Gateway {
             reloading: tokio::sync::Mutex::default(),
         });
         app.engine.begin(&config).await;
-        app.listen(&config).await?;
+        app.listen(listeners).await?;
         let stop = CancellationToken::new();
         let admin_stop = CancellationToken::new();
         let upkeep = vec![
@@ -348,8 +358,8 @@ impl App {
     }
 
     async fn try_reload(&self) -> Result<(), ReloadError> {
-        let path = self.config_file.as_ref().ok_or(ReloadError::NoFile)?;
-        let loaded = writegate_config::load(path).map_err(ReloadError::Invalid)?;
+        let path = self.config_file.clone().ok_or(ReloadError::NoFile)?;
+        let loaded = in_time(move || writegate_config::load(&path)).await?.map_err(ReloadError::Invalid)?;
         // Also if it cannot be used: a file that is missing may come.
         self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&loaded.config.watched_files);
         let (old, mut new) = (self.config.load_full(), loaded.config);
@@ -361,10 +371,11 @@ impl App {
         }
         // What can fail comes first, so that a failure leaves everything as it was.
         let log_limits = engine::limits(&new.log)?;
-        let authentication = Authentication::load(&new, &self.providers).map_err(Box::new);
-        let authentication = authentication.map_err(StartError::Authentication)?.after(&self.authentication.load());
-        let admin_tls = admin_tls(&new)?;
-        self.listen(&new).await?;
+        let (new, providers) = (Arc::new(new), Arc::clone(&self.providers));
+        let named = Arc::clone(&new);
+        let Files { authentication, listeners, admin_tls } = in_time(move || Files::read(&named, &providers)).await??;
+        let authentication = authentication.after(&self.authentication.load());
+        self.listen(listeners).await?;
         self.admin_tls.store(admin_tls);
         authentication.begin();
         self.authentication.store(Arc::new(authentication));
@@ -376,7 +387,7 @@ impl App {
             self.gate.store(Arc::new(gate));
         }
         self.engine.deliveries.configure(&new.endpoints, &new.tenants).await;
-        self.config.store(Arc::new(new));
+        self.config.store(new);
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
@@ -390,12 +401,12 @@ impl App {
     }
 
     /// Binds new listeners, changes those that stay, stops those that went.
-    async fn listen(&self, config: &Config) -> Result<(), StartError> {
+    async fn listen(&self, configured: Vec<Settings>) -> Result<(), StartError> {
         let mut listeners = self.listeners.lock().await;
+        let addresses: HashSet<SocketAddr> = configured.iter().map(|settings| settings.listener.address).collect();
         let (mut new, mut kept) = (Vec::new(), Vec::new());
-        for listener in &config.listeners {
-            let address = listener.address;
-            let settings = settings(listener)?;
+        for settings in configured {
+            let address = settings.listener.address;
             if listeners.contains_key(&address) {
                 kept.push((address, settings));
             } else {
@@ -403,7 +414,7 @@ impl App {
             }
         }
         listeners.retain(|address, listening| {
-            let is_kept = config.listeners.iter().any(|listener| listener.address == *address);
+            let is_kept = addresses.contains(address);
             if !is_kept {
                 listening.stop.cancel();
             }
@@ -423,31 +434,56 @@ impl App {
         Ok(())
     }
 
-    fn fingerprints(&self, main: &Path) -> Vec<Fingerprint> {
-        fingerprints(main, &self.watched.lock().unwrap_or_else(PoisonError::into_inner))
+    async fn fingerprints(&self, main: &Path) -> Vec<Fingerprint> {
+        let (main, files) = (main.to_owned(), self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        // Nothing that was looked at is as a file whose reading broke: what is seen next differs from it.
+        offload(move || fingerprints(&main, &files)).await.unwrap_or_default()
     }
 
     /// Reloads when a file of the configuration changed, by content: Kubernetes swaps links, not files.
     async fn watch_files(self: Arc<Self>, stop: CancellationToken) {
         let Some(main) = self.config_file.clone() else { return };
-        let mut known = self.fingerprints(&main);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(WATCH) => {}
-            }
-            let seen = self.fingerprints(&main);
-            if let Some(path) = changed(&known, &seen) {
-                tracing::info!(path = %path.display(), "a file of the configuration changed, or is new to it");
-                // The result is logged and shown; the next change is another chance.
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    _ = self.reload() => {}
+        let watch = async {
+            let mut known = self.fingerprints(&main).await;
+            loop {
+                tokio::time::sleep(WATCH).await;
+                let seen = self.fingerprints(&main).await;
+                if let Some(path) = changed(&known, &seen) {
+                    tracing::info!(path = %path.display(), "a file of the configuration changed, or is new to it");
+                    // The result is logged and shown; the next change is another chance.
+                    drop(self.reload().await);
+                    known = self.fingerprints(&main).await;
                 }
-                known = self.fingerprints(&main);
             }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = watch => {}
         }
     }
+}
+
+/// What the files hold that a configuration names.
+struct Files {
+    authentication: Authentication,
+    listeners: Vec<Settings>,
+    admin_tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+impl Files {
+    fn read(config: &Config, providers: &Providers) -> Result<Self, StartError> {
+        Ok(Self {
+            authentication: Authentication::load(config, providers).map_err(Box::new)?,
+            listeners: config.listeners.iter().map(settings).collect::<Result<_, _>>()?,
+            admin_tls: admin_tls(config)?,
+        })
+    }
+}
+
+/// Reads files where one that does not come keeps nobody else waiting.
+async fn in_time<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, ReloadError> {
+    let read = tokio::time::timeout(FILES_ARE_READ_WITHIN, offload(read)).await;
+    Ok(read.map_err(|_elapsed| ReloadError::Slow)?.map_err(StartError::Thread)?)
 }
 
 /// What came, went or differs, by name.
@@ -473,7 +509,7 @@ fn changed<'f>(known: &[Fingerprint], seen: &'f [Fingerprint]) -> Option<&'f Pat
 fn fingerprints(main: &Path, files: &[PathBuf]) -> Vec<Fingerprint> {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let hash = |path: &Path| {
-        let content = std::fs::read(path).ok()?;
+        let content = writegate_config::read_file(path).ok()?;
         let mut hasher = DefaultHasher::new();
         content.hash(&mut hasher);
         Some(hasher.finish())

@@ -37,7 +37,7 @@ use self::signed::Signers;
 pub(crate) use self::speaker::Speaker;
 use crate::clock::now_ms;
 use crate::offload::offload;
-use crate::tls::{Authorities, TlsError};
+use crate::tls::{Authorities, AuthorityReader, TlsError};
 
 /// Credentials that were verified and are remembered.
 const MOST_REMEMBERED: usize = 10_000;
@@ -142,6 +142,9 @@ pub enum AuthError {
     /// A pattern is none.
     #[error("the tenant's pattern cannot be used")]
     Pattern(#[from] InvalidPattern),
+    /// What listeners' authorities have revoked cannot be read.
+    #[error("the crl_file of a listener cannot be used")]
+    Revocations(#[source] TlsError),
     /// A tenant's authorities cannot be used.
     #[error("the client_ca_file of tenant {tenant:?} cannot be used")]
     Authorities {
@@ -221,19 +224,20 @@ impl Authentication {
         };
         // A list says by whom it is, so that all may be shown all.
         let lists = config.listeners.iter().filter_map(|listener| listener.tls.as_ref()?.crl_file.as_deref());
-        let lists: Vec<&Path> = lists.collect();
+        let mut authorities = AuthorityReader::new(lists).map_err(AuthError::Revocations)?;
         for (tenant, settings) in config.tenants.entries() {
             for credential in &settings.credentials {
                 this.add_credential(tenant, credential)?;
             }
             if let Some(ca_file) = &settings.client_ca_file {
-                let authorities = Authorities::load(ca_file, &lists)
+                let authorities = authorities
+                    .load(ca_file)
                     .map_err(|source| AuthError::Authorities { tenant: tenant.to_string(), source })?;
                 this.authorities.insert(tenant.clone(), authorities);
             }
-            if let Some(Login::Certificate(authorities)) = &settings.login {
-                let authorities = Authorities::of(authorities, &lists)
-                    .map_err(|source| AuthError::Login { tenant: tenant.to_string(), source })?;
+            if let Some(Login::Certificate(ca)) = &settings.login {
+                let authorities =
+                    authorities.of(ca).map_err(|source| AuthError::Login { tenant: tenant.to_string(), source })?;
                 this.logins.insert(tenant.clone(), authorities);
             }
         }
@@ -460,7 +464,7 @@ fn certificate_rules(rules: &writegate_config::CertificateRules) -> Result<Certi
 }
 
 fn read(path: &Path) -> Result<String, AuthError> {
-    std::fs::read_to_string(path).map_err(|source| AuthError::Read { path: path.into(), source })
+    writegate_config::read_text(path).map_err(|source| AuthError::Read { path: path.into(), source })
 }
 
 fn now_seconds() -> i64 {

@@ -12,7 +12,6 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io;
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -39,7 +38,7 @@ use crate::auth::{Authentication, Peer};
 use crate::counters::{DISK_SECONDS, Histogram};
 use crate::tenant::Tenants;
 use crate::throttle::Throttle;
-use crate::tls::{self, Authorities, TlsError};
+use crate::tls::{self, Authorities, AuthorityReader, TlsError};
 
 /// The most that is read ahead from an HTTP/1.1 connection, and so the longest header; a longer one gets 431. A connection
 /// that waits keeps as much: by default it would be 280 KiB after a large body.
@@ -137,8 +136,8 @@ impl Settings {
         let tls = listener.tls.as_ref();
         let config = tls.map(|tls| tls::server_config(tls, &[b"h2", b"http/1.1"])).transpose()?;
         let authorities = tls.and_then(|tls| {
-            let lists: Vec<&Path> = tls.crl_file.as_deref().into_iter().collect();
-            Some(Authorities::load(tls.client_ca_file.as_ref()?, &lists))
+            let ca_file = tls.client_ca_file.as_ref()?;
+            Some(AuthorityReader::new(tls.crl_file.as_deref()).and_then(|mut reader| reader.load(ca_file)))
         });
         let authorities = authorities.transpose()?;
         Ok(Self { listener: listener.clone(), tls: config, authorities })

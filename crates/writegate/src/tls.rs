@@ -2,7 +2,8 @@
 //! clients show. Those are taken as they come during the handshake and judged when a request comes: so a client hears why
 //! it is refused, and authorities and revocations change without cutting a connection.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -223,32 +224,16 @@ impl ClientCertVerifier for JudgedLater {
 pub(crate) struct Authorities(Arc<dyn ClientCertVerifier>);
 
 impl Authorities {
-    /// # Errors
-    /// When a file cannot be read or used.
-    pub(crate) fn load(ca_file: &Path, crl_files: &[&Path]) -> Result<Self, TlsError> {
-        Self::parse(&read(ca_file)?, ca_file, crl_files)
+    /// Which they are: the same number for the same ones, as long as they live.
+    pub(crate) fn id(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
     }
 
-    /// As [`Self::load`], of authorities that are in a file or in the configuration itself.
-    ///
-    /// # Errors
-    /// When a file, or what is written, cannot be read or used.
-    pub(crate) fn of(authorities: &TextSource, crl_files: &[&Path]) -> Result<Self, TlsError> {
-        match authorities {
-            TextSource::File(ca_file) => Self::load(ca_file, crl_files),
-            TextSource::Inline(text) => Self::parse(text.as_bytes(), Path::new("what is written in `ca`"), crl_files),
-        }
-    }
-
-    fn parse(text: &[u8], place: &Path, crl_files: &[&Path]) -> Result<Self, TlsError> {
+    fn parse(text: &[u8], place: &Path, lists: Vec<CertificateRevocationListDer<'static>>) -> Result<Self, TlsError> {
         let unusable = |reason: String| TlsError::Authorities { path: place.into(), reason };
         let mut roots = RootCertStore::empty();
         for certificate in certificates_in(text, place)? {
             roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
-        }
-        let mut lists = Vec::new();
-        for crl_file in crl_files {
-            lists.extend(revocations(crl_file)?);
         }
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
             .with_crls(lists)
@@ -270,8 +255,52 @@ impl Authorities {
     }
 }
 
+/// Reads authorities, with what they have revoked. Those whose text is the same are one, however many tenants name them: a
+/// certificate is judged by each once.
+#[derive(Debug)]
+pub(crate) struct AuthorityReader {
+    lists: Vec<CertificateRevocationListDer<'static>>,
+    known: HashMap<Vec<u8>, Authorities>,
+}
+
+impl AuthorityReader {
+    /// # Errors
+    /// When a list of revocations cannot be read.
+    pub(crate) fn new<'p>(crl_files: impl IntoIterator<Item = &'p Path>) -> Result<Self, TlsError> {
+        let lists: Result<Vec<_>, _> = crl_files.into_iter().map(revocations).collect();
+        Ok(Self { lists: lists?.concat(), known: HashMap::new() })
+    }
+
+    /// # Errors
+    /// When the file cannot be read or used.
+    pub(crate) fn load(&mut self, ca_file: &Path) -> Result<Authorities, TlsError> {
+        self.parse(read(ca_file)?, ca_file)
+    }
+
+    /// As [`Self::load`], of authorities that are in a file or in the configuration itself.
+    ///
+    /// # Errors
+    /// When the file, or what is written, cannot be read or used.
+    pub(crate) fn of(&mut self, authorities: &TextSource) -> Result<Authorities, TlsError> {
+        match authorities {
+            TextSource::File(ca_file) => self.load(ca_file),
+            TextSource::Inline(text) => self.parse(text.clone().into_bytes(), Path::new("what is written in `ca`")),
+        }
+    }
+
+    fn parse(&mut self, text: Vec<u8>, place: &Path) -> Result<Authorities, TlsError> {
+        match self.known.entry(text) {
+            Entry::Occupied(known) => Ok(known.get().clone()),
+            Entry::Vacant(new) => {
+                let authorities = Authorities::parse(new.key(), place, self.lists.clone())?;
+                Ok(new.insert(authorities).clone())
+            }
+        }
+    }
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|source| TlsError::Read { path: path.into(), source })
+    writegate_config::read_file(path).map_err(|source| TlsError::Read { path: path.into(), source })
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -293,5 +322,27 @@ fn revocations(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>
         Ok(lists) if lists.is_empty() => Err(TlsError::Empty { path: path.into(), what: "revocation list (X509 CRL)" }),
         Ok(lists) => Ok(lists),
         Err(error) => Err(TlsError::Pem { path: path.into(), reason: error.to_string() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn authorities_of_the_same_text_are_one() {
+        let pem = |name: &str| rcgen::generate_simple_self_signed([name.to_owned()]).unwrap().cert.pem();
+        let directory = tempfile::tempdir().unwrap();
+        let [one, same, other] = ["one", "same", "other"].map(|name| directory.path().join(name));
+        let text = pem("one");
+        std::fs::write(&one, &text).unwrap();
+        std::fs::write(&same, &text).unwrap();
+        std::fs::write(&other, pem("other")).unwrap();
+        let mut reader = AuthorityReader::new([]).unwrap();
+        let mut id = |path: &Path| reader.load(path).unwrap().id();
+        let ids = [id(&one), id(&same), id(&other)];
+        assert_eq!(ids[0], ids[1]);
+        assert_ne!(ids[0], ids[2]);
+        assert_eq!(reader.of(&TextSource::Inline(text)).unwrap().id(), ids[0]);
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn within<T>(
     read: impl FnOnce(&Node, &Path, &mut Report) -> T,
 ) -> Option<T> {
     let path = name.file(report)?;
-    let text = match std::fs::read_to_string(&path) {
+    let text = match crate::read_text(&path) {
         Ok(text) => text,
         Err(error) => {
             name.wrong(report, format_args!("cannot read {}: {error}", path.display()));

@@ -76,7 +76,7 @@ impl ProfileFiles {
 /// The keys of a section, in lower case; `None` without the file or the section.
 fn section(file: Option<&Path>, wanted: &str, profile: &str) -> Result<Option<BTreeMap<String, String>>, AwsError> {
     let Some(file) = file else { return Ok(None) };
-    let text = match std::fs::read_to_string(file) {
+    let text = match config::read_text(file) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => {

@@ -85,15 +85,16 @@ impl Peer {
         let by_listener = authorities.map(|authorities| authorities.judge(&self.chain));
         let is_trusted = matches!(by_listener, Some(Ok(())));
         let mut wrong: Vec<rustls::Error> = by_listener.and_then(Result::err).into_iter().collect();
+        // A thousand tenants may share authorities, and anybody may show a certificate: each is asked once.
+        let mut asked = HashMap::new();
         let mut vouching = |authorities: &HashMap<TenantName, Authorities>| {
-            let mut vouched = BTreeSet::new();
-            for (tenant, authorities) in authorities {
-                match authorities.judge(&self.chain) {
-                    Ok(()) => drop(vouched.insert(tenant.clone())),
-                    Err(error) => wrong.push(error),
-                }
-            }
-            vouched
+            let mut vouch = |authorities: &Authorities| {
+                *asked
+                    .entry(authorities.id())
+                    .or_insert_with(|| authorities.judge(&self.chain).map_err(|error| wrong.push(error)).is_ok())
+            };
+            let vouched = authorities.iter().filter(|(_, authorities)| vouch(authorities));
+            vouched.map(|(tenant, _)| tenant.clone()).collect::<BTreeSet<_>>()
         };
         // The tenants whose own authorities vouch for it.
         let vouched = vouching(&authentication.authorities);

@@ -38,6 +38,8 @@ const GOOD_FOR: Duration = Duration::from_secs(24 * 3600);
 /// Between the beginnings of two fetches, whatever tokens come.
 const FETCH_EVERY: Duration = Duration::from_secs(2);
 /// Pauses after a failure: from the first, doubled, to the last.
+/// So many keys of a provider are named in the log: it is not ours, and may publish thousands.
+const MOST_NAMED: usize = 16;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -289,7 +291,7 @@ impl Shared {
             let known = state.published.as_ref().map(|published| &published.document);
             (state.is_failing, known != Some(&document))
         };
-        let kids: Vec<String> = keys.kids().map(str::to_owned).collect();
+        let kids: Vec<String> = keys.kids().take(MOST_NAMED).map(str::to_owned).collect();
         let published = Published { keys: Arc::new(keys), document, at: Instant::now() };
         self.fetched.fetch_add(1, Ordering::Relaxed);
         self.last_success_ms.store(now_ms(), Ordering::Relaxed);
@@ -303,8 +305,12 @@ impl Shared {
             // After the keys: what is verified under this number is verified with them.
             self.epoch.fetch_add(1, Ordering::AcqRel);
             tracing::info!(provider = self.name, ?kids, "the keys of tokens are these from now on");
-            for key in refused {
+            let unnamed = refused.len().saturating_sub(MOST_NAMED);
+            for key in refused.into_iter().take(MOST_NAMED) {
                 tracing::warn!(provider = self.name, key = key.name, error = %key.source, "a key is not taken; the others are");
+            }
+            if unnamed > 0 {
+                tracing::warn!(provider = self.name, keys = unnamed, "so many more keys are not taken");
             }
         } else if was_failing {
             tracing::info!(provider = self.name, "the keys of tokens can be fetched again; they are the same");

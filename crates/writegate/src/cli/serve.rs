@@ -18,7 +18,13 @@ pub(super) fn run(config_file: Option<PathBuf>, data: Option<PathBuf>) -> anyhow
     if let Some(data) = data {
         config.log.path = data;
     }
-    super::runtime()?.block_on(serve(config, config_file))
+    // What came out of a pipe cannot be read again.
+    let config_file = config_file.filter(|path| path.is_file());
+    let runtime = super::runtime()?;
+    let ended = runtime.block_on(serve(config, config_file));
+    // A thread that still waits for a file of the configuration holds up nobody.
+    runtime.shutdown_background();
+    ended
 }
 
 fn load(path: &std::path::Path) -> anyhow::Result<Config> {
@@ -39,7 +45,11 @@ async fn serve(config: Config, config_file: Option<PathBuf>) -> anyhow::Result<E
     raise_file_limit();
     let endpoints = config.endpoints.len();
     let data = config.log.path.clone();
-    let gateway = Gateway::start(config, config_file).await.context("cannot start")?;
+    let gateway = tokio::select! {
+        started = Gateway::start(config, config_file) => started.context("cannot start")?,
+        _ = terminate.recv() => anyhow::bail!("it was ended before it was ready"),
+        _ = interrupt.recv() => anyhow::bail!("it was ended before it was ready"),
+    };
     tracing::info!(
         listeners = ?gateway.ingest_addresses().await,
         admin = %gateway.admin_address(),

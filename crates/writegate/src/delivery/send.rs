@@ -203,7 +203,7 @@ async fn read(
     sent: &HeaderMap,
 ) -> Answer {
     let (head, body) = response.into_parts();
-    let words = without_secrets(first_words(body).await, sent);
+    let words = without_secrets(first_words(body).await, sent, &endpoint.url);
     let outcome = match head.status {
         StatusCode::TOO_MANY_REQUESTS if !endpoint.queue.retry_on_http_429 => {
             Outcome::Refused { refusal: Refusal::TooMany, nothing_stored: true }
@@ -214,10 +214,11 @@ async fn read(
 }
 
 /// Some endpoints repeat what they were shown, and their words go into logs, dead letters and the admin API.
-fn without_secrets(mut words: String, sent: &HeaderMap) -> String {
-    for secret in sent.values().filter(|value| value.is_sensitive()).filter_map(|value| value.to_str().ok()) {
-        // With its scheme, and without.
-        let bare = secret.split_once(' ').map_or(secret, |(_scheme, bare)| bare);
+fn without_secrets(mut words: String, sent: &HeaderMap, url: &config::Url) -> String {
+    let shown = sent.values().filter(|value| value.is_sensitive()).filter_map(|value| value.to_str().ok());
+    // Of a header with its scheme, and without.
+    let shown = shown.map(|secret| secret.split_once(' ').map_or(secret, |(_scheme, bare)| bare));
+    for bare in shown.chain(url.query_secrets()) {
         if !bare.is_empty() && words.contains(bare) {
             words = words.replace(bare, "<hidden>");
         }

@@ -414,14 +414,18 @@ fn what_an_endpoint_repeats_of_its_credentials_is_hidden_wherever_its_words_go()
         let sink = receiver().await;
         sink.answer_with(|received| {
             let shown = |name: &str| received.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
-            let words = format!("{:?} {:?} is wrong", shown("authorization"), shown("x-key"));
+            let place = &received.path;
+            let words = format!("{:?} {:?} for {place} is wrong", shown("authorization"), shown("x-key"));
             Reply::status(400).body(ReplyBody::Bytes(words.into()))
         });
         let keys = "authorization: {credentials: planted-token}, http_headers: {X-Key: {secrets: [planted-key]}}";
-        let gateway = Setup::new().endpoint_with("a", &sink, keys).start().await;
+        let in_query = format!("{}?api_key=planted-query", sink.url());
+        let setup = Setup::new().endpoint_with("a", &sink, keys).endpoint_at("b", &in_query);
+        let gateway = setup.start().await;
         gateway.accept(Protocol::V1, &request([sample_of("up", 1)])).await;
         gateway.settled().await;
         let letters = serde_json::to_string(&gateway.dead_letters().await).unwrap();
+        assert!(letters.contains("?api_key=<hidden>"), "{letters}");
         assert!(letters.contains("Bearer <hidden>") && letters.contains("is wrong"), "{letters}");
         let pages = [letters, gateway.admin("/api/v1/status").await, gateway.admin("/api/v1/ledger").await].concat();
         assert!(!pages.contains("planted"), "{pages}");

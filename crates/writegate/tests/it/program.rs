@@ -107,6 +107,13 @@ impl Program {
         std::fs::write(&self.config, setup.yaml(&self.data(), self.listen, self.admin)).unwrap();
     }
 
+    /// Puts a pipe in the place of the configuration, that nobody writes to: whoever reads it waits.
+    pub(crate) fn rewrite_as_pipe(&self) {
+        let pipe = self.directory.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        std::fs::rename(pipe, &self.config).unwrap();
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();

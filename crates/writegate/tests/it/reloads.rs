@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
+use remote_write::{Compression, Protocol};
 use testkit::endpoint::EndpointSettings;
 use testkit::load::{Load, Timestamps};
 use testkit::sender::Sender;
 use testkit::workload::{Workload, WorkloadSettings};
 
 use crate::cli::run;
-use crate::harness::{Setup, bounded, eventually, receiver_that};
+use crate::harness::{Setup, bounded, compress, eventually, receiver_that};
+use crate::message::{encode, request, sample_of};
 
 #[test]
 fn r_s9_an_invalid_reload_changes_nothing_and_says_so_and_a_valid_one_loses_no_request() {
@@ -90,6 +92,43 @@ fn a_reload_that_lacks_a_file_takes_place_when_the_file_comes_and_its_warnings_a
             .await;
         assert!(program.log().contains("in_flight_bytes is below request_bytes"), "{}", program.log());
         program.terminate().await;
+    });
+}
+
+#[test]
+fn a_configuration_that_does_not_come_when_it_is_read_holds_up_neither_pushes_nor_the_end() {
+    bounded(async {
+        let body = compress(Compression::Snappy, &encode(Protocol::V1, &request([sample_of("up", 1)])));
+        let program = Setup::new().start_program().await;
+        program.rewrite_as_pipe();
+        eventually("the program reads it", || async {
+            program.log().contains("a file of the configuration changed").then_some(())
+        })
+        .await;
+        // More of them than the runtime has threads.
+        for _ in 0..4 {
+            program.signal(rustix::process::Signal::HUP);
+        }
+        for _ in 0..4 {
+            let answer = program.sender().push(Protocol::V1, Compression::Snappy, body.clone()).await.unwrap();
+            assert_eq!(answer.status, 204, "{}", answer.text());
+        }
+        assert!(program.admin("/metrics").await.contains("writegate_config_last_reload_successful 1"));
+        program.terminate().await;
+    });
+}
+
+#[test]
+fn a_named_file_that_is_a_pipe_or_has_no_end_is_refused_in_words() {
+    bounded(async {
+        let mut gateway = Setup::new().start().await;
+        for (file, why) in [("/dev/zero", "it is not a regular file"), ("/dev/stdin", "it is not a regular file")] {
+            let tenants = format!("tenants: [{{name: default, credentials: [{{bearer_token_file: {file}}}]}}]");
+            let error = gateway.try_reload(&Setup::new().top(&tenants)).await.unwrap_err();
+            assert!(error.contains(file) && error.contains(why), "{error}");
+        }
+        gateway.reload(Setup::new()).await;
+        gateway.finish().await;
     });
 }
 
