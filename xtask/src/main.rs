@@ -6,6 +6,7 @@
 
 mod apt;
 mod ci;
+mod collector;
 mod fuzz;
 mod mutations;
 mod peers;
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = workspace().and_then(|root| match words.as_slice() {
-        ["peers"] => peers::fetch(&root),
+        ["peers"] => peers::fetch(&root).and_then(|()| collector::build(&root)),
         ["tidy"] => tidy::run(&root),
         ["ci"] => ci::run(&root, ci::Extent::Full),
         ["ci", "--quick"] => ci::run(&root, ci::Extent::Quick),

@@ -2,6 +2,7 @@
 //! to come runs. `WRITEGATE_E2E_SECONDS` (60) is how long its undisturbed part lasts.
 #![expect(clippy::expect_used, clippy::panic, reason = "tests say what is wrong by panicking")]
 
+mod collector;
 mod gateway;
 mod http;
 mod peers;

@@ -28,7 +28,7 @@ fn r_x1_r_p1_r_p13_senders_with_certificate_token_or_neither_are_taken_for_their
 }
 
 async fn run(directory: &Path) {
-    issue(directory);
+    issue(directory, &["prometheus", "vmagent"]);
     let at = |name: &str| directory.join(name).display().to_string();
     std::fs::write(at("token"), "a-token-of-team-blue\n").expect("the token is written");
     let sink = Endpoint::launch(EndpointSettings { keep: Keep::Requests, ..EndpointSettings::default() });
@@ -102,22 +102,17 @@ async fn run(directory: &Path) {
     }
 }
 
-/// An authority, the gateway's certificate, and two clients', as files.
-fn issue(directory: &Path) {
+/// An authority, the gateway's certificate, and those of clients, as files.
+pub(crate) fn issue(directory: &Path, clients: &[&str]) {
     let mut params = CertificateParams::new(Vec::new()).expect("no names");
     params.distinguished_name.push(DnType::CommonName, "a test's authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority");
     let write = |name: &str, text: String| std::fs::write(directory.join(name), text).expect("a file");
     write("ca.crt", authority.pem());
-    for (name, common_name, alternative) in [
-        ("server", "gateway", Some("localhost")),
-        ("prometheus", "prometheus.agents.example.org", None),
-        ("vmagent", "vmagent.agents.example.org", None),
-    ] {
-        let names: Vec<String> = alternative.into_iter().map(str::to_owned).collect();
-        let mut params = CertificateParams::new(names).expect("names");
-        params.distinguished_name.push(DnType::CommonName, common_name);
+    for name in std::iter::once(&"server").chain(clients) {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("names");
+        params.distinguished_name.push(DnType::CommonName, format!("{name}.agents.example.org"));
         let key = KeyPair::generate().expect("a key");
         write(&format!("{name}.crt"), params.signed_by(&key, &authority).expect("a certificate").pem());
         write(&format!("{name}.key"), key.serialize_pem());
