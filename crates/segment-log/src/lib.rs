@@ -12,6 +12,7 @@ mod cursor;
 mod cursor_files;
 mod cursors;
 mod format;
+mod inspect;
 mod janitor;
 mod log;
 mod lookup;
@@ -31,6 +32,7 @@ pub mod testing;
 
 pub use cursor::{Balance, Cursor, CursorError, SettleError, Start};
 pub use cursors::MAX_BOOKS;
+pub use inspect::{CursorInspection, Damage, DamageKind, Depth, Inspection, LogInspection, SegmentInspection, inspect};
 pub use log::{CommitListener, Log};
 pub use reader::{GapCause, Read, ReadError, Reader};
 pub use record::{AppendError, Completion, Entry, Record};

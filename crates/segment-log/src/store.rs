@@ -23,8 +23,8 @@ use crate::{commit, janitor};
 
 /// A log to which nothing was appended for this long keeps no file open and nothing written ahead.
 const IDLE_MS: i64 = 60_000;
-const LOCK_FILE: &str = "LOCK";
-const LOGS_DIR: &str = "tenants";
+pub(crate) const LOCK_FILE: &str = "LOCK";
+pub(crate) const LOGS_DIR: &str = "tenants";
 
 /// Everything a [`Store`] is told at its start.
 #[derive(Clone, Debug)]
@@ -501,7 +501,7 @@ fn write_name(storage: &dyn Storage, dir: &Path, name: &str) -> Result<(), IoFai
 }
 
 /// The log's name by its directory's, or by the file in it.
-fn name_of(storage: &dyn Storage, dir: &Path, dir_name: &str) -> Option<String> {
+pub(crate) fn name_of(storage: &dyn Storage, dir: &Path, dir_name: &str) -> Option<String> {
     if let Some(name) = names::decode(dir_name) {
         return Some(name);
     }

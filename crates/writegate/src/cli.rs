@@ -4,6 +4,7 @@ mod check;
 mod dead_letters;
 mod explain;
 mod gateway;
+mod log;
 mod replay;
 mod serve;
 mod show;
@@ -98,6 +99,12 @@ enum Command {
     /// Lists, shows, retries and drops what endpoints refused for good
     #[command(after_help = "Example:\n  writegate dead-letters list --endpoint mimir")]
     DeadLetters(dead_letters::LettersArgs),
+    /// Looks at a data directory, also while no gateway runs on it
+    #[command(
+        after_help = "Examples:\n  writegate log stat /var/lib/writegate\n  writegate log verify /var/lib/writegate\n\n\
+        Nothing is changed. SAMPLES DONE are delivered, dropped or dead letters: the ledger of a running gateway tells them apart."
+    )]
+    Log(log::LogArgs),
     /// Makes tenants' keys and tokens, and takes them back
     #[command(
         after_help = "Examples:\n  writegate token keypair blue.pem\n  writegate token add keys.json blue.pem\n  \
@@ -134,6 +141,7 @@ pub fn run() -> ExitCode {
         Command::Status(args) => ask(status::run(args)),
         Command::Replay(args) => ask(replay::run(args)),
         Command::DeadLetters(args) => ask(dead_letters::run(args)),
+        Command::Log(args) => log::run(&args),
         Command::Token(args) => token::run(args),
     };
     match result {

@@ -96,6 +96,7 @@ fn in_world<T>(
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::history::tell;
 
@@ -166,13 +167,17 @@ mod tests {
         let histories = number("WRITEGATE_HISTORIES").unwrap_or(HISTORIES);
         let first = number("WRITEGATE_FIRST_SEED").unwrap_or(0);
         let threads = std::thread::available_parallelism().map_or(2, usize::from) as u64;
-        // Each of them ends at the first that breaks something: one is enough to look at.
+        // All of them end at the first that breaks something: one is enough to look at.
+        let is_broken = AtomicBool::new(false);
         let tellers: Vec<(Tally, Option<String>)> = std::thread::scope(|scope| {
+            let is_broken = &is_broken;
             let teller = |thread| {
                 scope.spawn(move || {
                     let mut tally = Tally::new();
-                    let mut seeds = (first + thread..first + histories).step_by(threads as usize);
-                    let broken = seeds.find_map(|seed| try_tell(seed, &mut tally));
+                    let seeds = (first + thread..first + histories).step_by(threads as usize);
+                    let mut until_one_breaks = seeds.take_while(|_| !is_broken.load(Ordering::Relaxed));
+                    let broken = until_one_breaks.find_map(|seed| try_tell(seed, &mut tally));
+                    is_broken.fetch_or(broken.is_some(), Ordering::Relaxed);
                     (tally, broken)
                 })
             };

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use segment_log::{FileStorage, OpenError, Start, Store, StoreOptions};
+use segment_log::{Depth, FileStorage, OpenError, Start, Storage, Store, StoreOptions, inspect};
 
 use crate::rig::{append, options, positions};
 
@@ -77,4 +77,22 @@ fn idle_logs_keep_no_file_open_and_go_on_where_they_were() {
     let files = std::fs::read_dir(dir.path().join("tenants/t3")).unwrap().count();
     assert_eq!(append(&logs[3], 62_000, "y"), 1);
     assert_eq!(std::fs::read_dir(dir.path().join("tenants/t3")).unwrap().count(), files, "the same segment is used");
+}
+
+#[test]
+fn whoever_looks_at_a_directory_in_use_is_told_and_neither_disturbs_nor_makes_anything() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage: Arc<dyn Storage> = Arc::new(FileStorage);
+    let look = || inspect(&storage, directory.path(), Depth::Records).unwrap();
+    let (store, _) = Store::open(StoreOptions::new(directory.path()), Arc::new(FileStorage)).unwrap();
+    append(&store.log("a").unwrap(), 0, "body");
+    let seen = look();
+    assert!(seen.in_use);
+    assert_eq!(seen.logs[0].segments[0].sound_records, Some(1));
+    append(&store.log("a").unwrap(), 0, "another");
+    store.close().unwrap();
+    assert!(!look().in_use);
+    std::fs::remove_file(directory.path().join("LOCK")).unwrap();
+    assert_eq!(look().logs[0].head, 2);
+    assert!(!directory.path().join("LOCK").exists());
 }

@@ -5,6 +5,7 @@ mod appends;
 mod cursors;
 mod faults;
 mod files;
+mod inspection;
 mod model;
 mod recovery;
 mod retention;

@@ -26,6 +26,7 @@ mod ingest_v2;
 mod isolation;
 mod kill;
 mod limits;
+mod log_command;
 mod message;
 mod names;
 mod observatorium;
