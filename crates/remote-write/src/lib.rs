@@ -15,6 +15,7 @@ pub mod pieces;
 pub mod read;
 pub mod relabel;
 mod rewrite;
+pub mod selector;
 pub mod series_text;
 mod source;
 pub mod split;

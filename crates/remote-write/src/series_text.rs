@@ -28,12 +28,36 @@ pub struct InvalidSeries {
 /// # Errors
 /// At the first thing that is not as in `PromQL`, and at a label that was there before.
 pub fn parse(text: &str) -> Result<Vec<(String, String)>, InvalidSeries> {
-    let mut parser = Parser { text, at: 0, labels: Vec::new() };
+    let mut parser = Parser { text, at: 0, selects: false, labels: Vec::new() };
     parser.series()?;
-    let mut labels = parser.labels;
+    let mut labels: Vec<(String, String)> =
+        parser.labels.into_iter().map(|Matcher { name, value, .. }| (name, value)).collect();
     labels.retain(|(_, value)| !value.is_empty());
     labels.sort_unstable();
     Ok(labels)
+}
+
+/// How a label is compared with what is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    Equal,
+    NotEqual,
+    Matches,
+    MatchesNot,
+}
+
+/// What a text says of a label.
+pub(crate) struct Matcher {
+    pub(crate) name: String,
+    pub(crate) comparison: Comparison,
+    pub(crate) value: String,
+}
+
+/// Reads the matchers of a selector, which may name a label several times.
+pub(crate) fn matchers(text: &str) -> Result<Vec<Matcher>, InvalidSeries> {
+    let mut parser = Parser { text, at: 0, selects: true, labels: Vec::new() };
+    parser.series()?;
+    Ok(parser.labels)
 }
 
 /// Writes a series so that [`parse`] reads the same labels. Names are quoted only where they must be.
@@ -125,7 +149,9 @@ struct Parser<'t> {
     text: &'t str,
     /// In bytes.
     at: usize,
-    labels: Vec<(String, String)>,
+    /// Whether it is a selector, and not one series.
+    selects: bool,
+    labels: Vec<Matcher>,
 }
 
 impl Parser<'_> {
@@ -133,7 +159,7 @@ impl Parser<'_> {
         self.skip_spaces();
         let named = self.bare_name(true);
         if let Some(name) = &named {
-            self.add(0, NAME, name)?;
+            self.add(0, NAME, Comparison::Equal, name)?;
         }
         self.skip_spaces();
         if self.take('{') {
@@ -180,19 +206,38 @@ impl Parser<'_> {
             return Err(self.invalid(start, "a name that is not empty"));
         }
         self.skip_spaces();
-        if !self.take('=') {
-            return if is_quoted { self.add(start, NAME, &name) } else { Err(self.invalid(self.at, "`=`")) };
-        }
+        let Some(comparison) = self.comparison() else {
+            let is_name = is_quoted && !self.rest().starts_with('!');
+            let expected = if self.selects { "`=`, `!=`, `=~` or `!~`" } else { "`=`" };
+            return if is_name {
+                self.add(start, NAME, Comparison::Equal, &name)
+            } else {
+                Err(self.invalid(self.at, expected))
+            };
+        };
         self.skip_spaces();
         let value = self.string("a quoted value")?;
-        self.add(start, &name, &value)
+        self.add(start, &name, comparison, &value)
     }
 
-    fn add(&mut self, start: usize, name: &str, value: &str) -> Result<(), InvalidSeries> {
-        if self.labels.iter().any(|(known, _)| known == name) {
+    fn comparison(&mut self) -> Option<Comparison> {
+        let all = [
+            ("=~", Comparison::Matches),
+            ("!~", Comparison::MatchesNot),
+            ("!=", Comparison::NotEqual),
+            ("=", Comparison::Equal),
+        ];
+        let known = if self.selects { &all[..] } else { &all[3..] };
+        let (text, comparison) = *known.iter().find(|(text, _)| self.rest().starts_with(text))?;
+        self.at += text.len();
+        Some(comparison)
+    }
+
+    fn add(&mut self, start: usize, name: &str, comparison: Comparison, value: &str) -> Result<(), InvalidSeries> {
+        if !self.selects && self.labels.iter().any(|known| known.name == name) {
             return Err(InvalidSeries { found: format!("{name} again"), ..self.invalid(start, "another label") });
         }
-        self.labels.push((name.to_owned(), value.to_owned()));
+        self.labels.push(Matcher { name: name.to_owned(), comparison, value: value.to_owned() });
         Ok(())
     }
 

@@ -14,13 +14,14 @@ mod refusal;
 mod replays;
 mod route;
 mod status;
+pub(crate) mod tap;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Either, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -38,6 +39,7 @@ use self::api::{ConfigInEffect, Failure};
 use self::rates::Rates;
 use self::refusal::Refusal;
 use self::route::Route;
+use self::tap::Events;
 use crate::app::App;
 use crate::chain::Chain;
 use crate::explain::{self, Explanation, explain};
@@ -52,7 +54,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// A body is there within this time.
 const BODY_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 
-type Answer = Response<Full<Bytes>>;
+type Answer = Response<Either<Full<Bytes>, Events>>;
 
 /// What requests are answered from.
 struct Admin {
@@ -60,12 +62,13 @@ struct Admin {
     rates: Rates,
     /// Whose turn it is to move dead letters.
     moving: Arc<tokio::sync::Mutex<()>>,
+    stop: CancellationToken,
 }
 
 /// Serves until `stop`.
 pub(crate) async fn run(app: Arc<App>, socket: TcpListener, stop: CancellationToken) {
     let rates = Rates::new(&app);
-    let admin = Arc::new(Admin { app, rates, moving: Arc::default() });
+    let admin = Arc::new(Admin { app, rates, moving: Arc::default(), stop: stop.clone() });
     let connections = TaskTracker::new();
     connections.spawn(watch_rates(Arc::clone(&admin), stop.clone()));
     loop {
@@ -214,6 +217,7 @@ async fn read(admin: &Arc<Admin>, route: Route, query: String) -> Result<Answer,
         Route::Ledger => rendered(move || Ok(status::ledger(&admin.app))).await,
         Route::Config => rendered(move || Ok(config(&admin.app))).await,
         Route::Explain => rendered(move || explained(&admin.app, &query)).await,
+        Route::Tap => Ok(events(tap::open(&admin.app, &query, admin.stop.clone())?)),
         Route::Replays => rendered(move || Ok(replays::list(&admin.app))).await,
         Route::Replay(id) => rendered(move || replays::get(&admin.app, id)).await,
         Route::Letters => rendered(move || letters::list(&admin.app, &query)).await,
@@ -283,7 +287,15 @@ fn json(status: StatusCode, value: &impl Serialize) -> Answer {
 }
 
 fn respond_with(status: StatusCode, content_type: &'static str, body: String) -> Answer {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+    answer_with(status, content_type, Either::Left(Full::new(Bytes::from(body))))
+}
+
+fn events(events: Events) -> Answer {
+    answer_with(StatusCode::OK, "text/event-stream", Either::Right(events))
+}
+
+fn answer_with(status: StatusCode, content_type: &'static str, body: Either<Full<Bytes>, Events>) -> Answer {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

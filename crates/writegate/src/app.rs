@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -48,6 +48,8 @@ pub(crate) struct App {
     providers: Arc<Providers>,
     /// `None`: the admin server speaks plain HTTP.
     pub(crate) admin_tls: ArcSwapOption<rustls::ServerConfig>,
+    /// Who looks at what passes by.
+    pub(crate) taps: Arc<AtomicUsize>,
     /// Pushes are refused: the process is about to end.
     closing: Arc<AtomicBool>,
     listeners: tokio::sync::Mutex<HashMap<SocketAddr, Listening>>,
@@ -227,6 +229,7 @@ impl Gateway {
             authentication,
             providers,
             admin_tls: ArcSwapOption::new(admin_tls),
+            taps: Arc::default(),
             closing,
             listeners: tokio::sync::Mutex::default(),
             watched: Mutex::new(config.watched_files.clone()),

@@ -9,6 +9,7 @@ mod replay;
 mod serve;
 mod show;
 mod status;
+mod tap;
 mod token;
 
 use std::io::Write as _;
@@ -90,6 +91,11 @@ enum Command {
     #[command(after_help = "Example:\n  writegate status\n\nRates are those of the last minute. \
         RECEIVED and ACCEPTED count from when the tenant's log began,\nREFUSED from when the process started.")]
     Status(status::StatusArgs),
+    /// Shows series as they come in, or as an endpoint gets them
+    #[command(after_help = "Examples:\n  writegate tap --tenant team-a\n  \
+        writegate tap --endpoint mimir --match '{job=~\"node.*\"}' --limit 20\n\n\
+        What passes faster than it can be shown is counted and left out: nothing waits for it.")]
+    Tap(tap::TapArgs),
     /// Sends a window of the log to one endpoint again, beside the live delivery
     #[command(after_help = "Examples:\n  writegate replay mimir --tenant team-a --from 2h\n  \
         writegate replay mimir --tenant team-a --from 2026-01-31T18:00:00Z --to 2026-01-31T19:00:00Z --rate 50000 --wait\n  \
@@ -139,6 +145,7 @@ pub fn run() -> ExitCode {
         Command::Check { file, json } => check::run(&file, json),
         Command::Explain(args) => ask(explain::run(args)),
         Command::Status(args) => ask(status::run(args)),
+        Command::Tap(args) => ask(tap::run(args)),
         Command::Replay(args) => ask(replay::run(args)),
         Command::DeadLetters(args) => ask(dead_letters::run(args)),
         Command::Log(args) => log::run(&args),

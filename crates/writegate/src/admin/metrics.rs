@@ -84,6 +84,8 @@ fn ingest(page: &mut Page, app: &App) {
     }
     page.family("writegate_push_seconds", Kind::Histogram, "From a push's header to its acknowledgement.");
     page.histogram(&[], app.push_stats.seconds.read());
+    page.family("writegate_taps", Kind::Gauge, "Open taps: those who look at what passes by.");
+    page.sample(&[], app.taps.load(Ordering::Relaxed));
     page.family("writegate_connections", Kind::Gauge, "Open connections of senders.");
     page.sample(&[], app.push_stats.connections.load(Ordering::Relaxed));
     let help = "Connections that could not be accepted: no file descriptor was left, most likely.";

@@ -14,6 +14,7 @@ pub(super) enum Route {
     Ledger,
     Config,
     Explain,
+    Tap,
     Replays,
     Replay(u64),
     Letters,
@@ -33,6 +34,7 @@ impl Route {
             "/api/v1/ledger" => Self::Ledger,
             "/api/v1/config" => Self::Config,
             "/api/v1/explain" => Self::Explain,
+            "/api/v1/tap" => Self::Tap,
             "/api/v1/replays" => Self::Replays,
             "/api/v1/dead_letters" => Self::Letters,
             other => return Self::with_id(other),
@@ -55,6 +57,7 @@ impl Route {
             Self::Reload => "POST",
             Self::Replays | Self::Letters => "GET, HEAD, POST",
             Self::Replay(_) => "GET, HEAD, DELETE",
+            Self::Tap => "GET",
             _ => "GET, HEAD",
         }
     }
@@ -66,7 +69,7 @@ impl Route {
 
     /// Whether a GET reads parameters from the query itself.
     pub(super) const fn reads_query(&self) -> bool {
-        matches!(self, Self::Explain | Self::Letters)
+        matches!(self, Self::Explain | Self::Letters | Self::Tap)
     }
 
     pub(super) fn takes(&self, method: &Method) -> bool {

@@ -7,8 +7,9 @@ use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use clap::Args;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use outbound::connect::{Connector, root};
@@ -116,7 +117,11 @@ impl Gateway {
         if status.is_success() {
             return Ok(Reply { text });
         }
-        let why = match serde_json::from_str(&text) {
+        Err(self.refused(status, &text))
+    }
+
+    fn refused(&self, status: StatusCode, text: &str) -> anyhow::Error {
+        let why = match serde_json::from_str(text) {
             Ok(Failure { error }) => error,
             Err(_no_json) => text.chars().take(MAX_WORDS).collect(),
         };
@@ -125,10 +130,47 @@ impl Gateway {
             StatusCode::UNAUTHORIZED => "; show it with --bearer-token-file, or --user and --password-file",
             _ => "",
         };
-        bail!("the gateway at {} answers {status}: {why}{hint}", self.url);
+        anyhow::anyhow!("the gateway at {} answers {status}: {why}{hint}", self.url)
+    }
+
+    /// Gives each line of an answer that has no end to `each`, until it says that it has enough.
+    pub(super) async fn follow(
+        &self,
+        path: &str,
+        mut each: impl FnMut(&str) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let response = tokio::time::timeout(ANSWER_WITHIN, self.request(Method::GET, path, None)).await;
+        let response = response.with_context(|| format!("the gateway at {} does not answer", self.url))??;
+        let status = response.status();
+        if !status.is_success() {
+            let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+            let text = body.map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned()).unwrap_or_default();
+            return Err(self.refused(status, &text));
+        }
+        let (mut body, mut text) = (response.into_body(), Vec::new());
+        while let Some(frame) = body.frame().await {
+            let frame = frame.with_context(|| format!("the answer of the gateway at {} broke off", self.url))?;
+            text.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+            while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = text.drain(..=end).collect();
+                if !each(String::from_utf8_lossy(&line).trim_end())? {
+                    return Ok(());
+                }
+            }
+        }
+        bail!("the gateway at {} has ended", self.url);
     }
 
     async fn exchange(&self, method: Method, path: &str, body: Option<String>) -> anyhow::Result<(StatusCode, String)> {
+        let response = self.request(method, path, body).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+        let body =
+            body.map_err(|error| anyhow::anyhow!("the answer of the gateway at {} broke off: {error}", self.url))?;
+        Ok((status, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
+    }
+
+    async fn request(&self, method: Method, path: &str, body: Option<String>) -> anyhow::Result<Response<Incoming>> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
@@ -137,20 +179,15 @@ impl Gateway {
             request = request.header(CONTENT_TYPE, "application/json");
         }
         let request = request.body(Full::new(Bytes::from(body.unwrap_or_default())))?;
-        let response = match self.http.request(request).await {
-            Ok(response) => response,
+        match self.http.request(request).await {
+            Ok(response) => Ok(response),
             Err(error) if error.is_connect() => bail!(
                 "cannot reach the gateway at {}: {}; is it running? --admin URL says where",
                 self.url,
                 root(&error)
             ),
             Err(error) => bail!("the gateway at {} gave no answer: {}", self.url, root(&error)),
-        };
-        let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-        let body =
-            body.map_err(|error| anyhow::anyhow!("the answer of the gateway at {} broke off: {error}", self.url))?;
-        Ok((status, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
+        }
     }
 }
 

@@ -42,6 +42,7 @@ mod replays;
 mod resending;
 mod senders;
 mod surface;
+mod tap;
 mod tls;
 mod tokens;
 mod translation;
