@@ -203,7 +203,11 @@ impl Total {
                 Self::Explicit { bounds: other_bounds, counts: other_counts, count: other_count, sum: other_sum },
             ) if bounds == other_bounds && counts.len() == other_counts.len() => Some(Self::Explicit {
                 bounds: bounds.clone(),
-                counts: counts.iter().zip(other_counts).map(|(one, other)| one.checked_add(*other)).collect::<Option<_>>()?,
+                counts: counts
+                    .iter()
+                    .zip(other_counts)
+                    .map(|(one, other)| one.checked_add(*other))
+                    .collect::<Option<_>>()?,
                 count: count.checked_add(*other_count)?,
                 sum: sums(sum, other_sum),
             }),
@@ -304,6 +308,3 @@ fn side_plus(one: &Side, other: &Side) -> Option<Side> {
     }
     Some(Side { offset, counts })
 }
-
-#[cfg(test)]
-mod tests;

@@ -7,7 +7,7 @@ use crate::buckets::{custom, exponential};
 use crate::exemplar::{Made, exemplars};
 use crate::labels::LabelSet;
 use crate::message::{Explicit, Exponential, Head};
-use crate::number::{bound, count, sample, start_timestamp};
+use crate::number::{bounds, count, sample, start_timestamp};
 use crate::refused::{Cause, Failure};
 use crate::translate::{Family, Pass, STALE, millis};
 
@@ -23,6 +23,8 @@ impl Pass<'_> {
     pub(crate) fn explicit(&mut self, family: &Family<'_>, mut point: Explicit<'_>) -> Result<u64, Failure> {
         let labels = family.labels(&mut point.head.attributes, 2, "_bucket", self.rules)?;
         check_bounds(&mut point)?;
+        let texts =
+            if family.is_native { Vec::new() } else { bounds("le", point.bounds.iter().copied(), self.rules.limits)? };
         // Checked before it is added: a total is never taken back.
         let native = |point: &Explicit<'_>| family.is_native.then(|| with_custom_buckets(point)).transpose();
         let mut histogram = native(&point)?;
@@ -38,7 +40,7 @@ impl Pass<'_> {
         let exemplars = exemplars(&point.head, self.rules.options, &mut self.lost_exemplars)?;
         match histogram {
             Some(histogram) => self.native(family, &labels, histogram, &exemplars)?,
-            None => self.classic(family, &labels, &point, &exemplars)?,
+            None => self.classic(family, &labels, (&point, &texts), &exemplars)?,
         }
         Ok(point.head.time)
     }
@@ -48,7 +50,7 @@ impl Pass<'_> {
         &mut self,
         family: &Family<'_>,
         labels: &LabelSet<'_>,
-        point: &Explicit<'_>,
+        (point, texts): (&Explicit<'_>, &[String]),
         exemplars: &[Made<'_>],
     ) -> Result<(), Failure> {
         let head = &point.head;
@@ -70,8 +72,7 @@ impl Pass<'_> {
         put(labels.named(&total, None).labels, count(point.count), Vec::new())?;
         let named = labels.named(&bucket, Some("le"));
         let (mut up_to, mut below) = (0_u64, f64::NEG_INFINITY);
-        let texts: Vec<_> = point.bounds.iter().map(|upper| bound(*upper)).collect();
-        for (index, (upper, text)) in point.bounds.iter().zip(&texts).enumerate() {
+        for (index, (upper, text)) in point.bounds.iter().zip(texts).enumerate() {
             up_to = up_to.saturating_add(point.counts.get(index).copied().unwrap_or_default());
             let lower = std::mem::replace(&mut below, *upper);
             let within = exemplars.iter().filter(|one| one.value <= *upper && (index == 0 || one.value > lower));

@@ -62,18 +62,10 @@ const fn resource() -> Message {
     &[Field("attributes", 1, Type::Many(key_value))]
 }
 const fn scope_metrics() -> Message {
-    &[
-        Field("scope", 1, Type::One(scope)),
-        Field("metrics", 2, Type::Many(metric)),
-        Field("schemaUrl", 3, Type::Text),
-    ]
+    &[Field("scope", 1, Type::One(scope)), Field("metrics", 2, Type::Many(metric)), Field("schemaUrl", 3, Type::Text)]
 }
 const fn scope() -> Message {
-    &[
-        Field("name", 1, Type::Text),
-        Field("version", 2, Type::Text),
-        Field("attributes", 3, Type::Many(key_value)),
-    ]
+    &[Field("name", 1, Type::Text), Field("version", 2, Type::Text), Field("attributes", 3, Type::Many(key_value))]
 }
 const fn metric() -> Message {
     &[
@@ -98,16 +90,10 @@ const fn sum() -> Message {
     ]
 }
 const fn histogram() -> Message {
-    &[
-        Field("dataPoints", 1, Type::Many(explicit)),
-        Field("aggregationTemporality", 2, Type::Unsigned(TEMPORALITY)),
-    ]
+    &[Field("dataPoints", 1, Type::Many(explicit)), Field("aggregationTemporality", 2, Type::Unsigned(TEMPORALITY))]
 }
 const fn exponential_histogram() -> Message {
-    &[
-        Field("dataPoints", 1, Type::Many(exponential)),
-        Field("aggregationTemporality", 2, Type::Unsigned(TEMPORALITY)),
-    ]
+    &[Field("dataPoints", 1, Type::Many(exponential)), Field("aggregationTemporality", 2, Type::Unsigned(TEMPORALITY))]
 }
 const fn summary() -> Message {
     &[Field("dataPoints", 1, Type::Many(summary_point))]
@@ -451,7 +437,8 @@ fn double(text: &str) -> Option<f64> {
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> = text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
+    let digits: Option<Vec<u8>> =
+        text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
     let digits = digits?;
     let (pairs, rest) = digits.as_chunks::<2>();
     rest.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())

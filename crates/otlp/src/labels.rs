@@ -112,16 +112,18 @@ impl<'a> LabelSet<'a> {
         if limit > 0 && labels > limit as usize {
             return Err(Cause::LabelNames { labels, limit });
         }
-        let limit = limits.label_value_bytes;
-        let too_long = |bytes: usize| limit > 0 && bytes > limit as usize;
-        if too_long(name.len()) {
-            return Err(Cause::LabelValue { label: METRIC_NAME.to_owned(), bytes: name.len(), limit });
-        }
-        match self.iter().find(|(_, value)| too_long(value.len())) {
-            Some((label, value)) => Err(Cause::LabelValue { label: label.to_owned(), bytes: value.len(), limit }),
-            None => Ok(()),
-        }
+        check_value(limits, METRIC_NAME, name)?;
+        self.iter().try_for_each(|(label, value)| check_value(limits, label, value))
     }
+}
+
+/// Whether a label may be so long.
+pub(crate) fn check_value(limits: Limits, label: &str, value: &str) -> Result<(), Cause> {
+    let (bytes, limit) = (value.len(), limits.label_value_bytes);
+    if limit > 0 && bytes > limit as usize {
+        return Err(Cause::LabelValue { label: label.to_owned(), bytes, limit });
+    }
+    Ok(())
 }
 
 /// Labels of a series, ready to be written.

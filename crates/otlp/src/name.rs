@@ -46,15 +46,8 @@ const UNITS: [(&str, &str); 26] = [
 ];
 
 /// The same after a `/`.
-const PER_UNITS: [(&str, &str); 7] = [
-    ("s", "second"),
-    ("m", "minute"),
-    ("h", "hour"),
-    ("d", "day"),
-    ("w", "week"),
-    ("mo", "month"),
-    ("y", "year"),
-];
+const PER_UNITS: [(&str, &str); 7] =
+    [("s", "second"), ("m", "minute"), ("h", "hour"), ("d", "day"), ("w", "week"), ("mo", "month"), ("y", "year")];
 
 const fn is_metric_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == ':'

@@ -4,7 +4,9 @@ use remote_write::model::{Sample, Series};
 
 use crate::accumulate::Total;
 use crate::exemplar::{Made, exemplars};
+use crate::labels::check_value;
 use crate::message::{Number, Shape, Summary};
+use crate::options::Limits;
 use crate::refused::{Cause, Failure};
 use crate::translate::{Family, Pass, STALE, millis};
 
@@ -43,6 +45,7 @@ impl Pass<'_> {
     /// A summary: a series for each quantile, and `_sum` and `_count`.
     pub(crate) fn summary(&mut self, family: &Family<'_>, mut point: Summary<'_>) -> Result<u64, Failure> {
         let labels = family.labels(&mut point.head.attributes, 2, "_count", self.rules)?;
+        let texts = bounds("quantile", point.quantiles.iter().map(|(quantile, _)| *quantile), self.rules.limits)?;
         let head = &point.head;
         let value = |value: f64| if head.no_recorded_value { f64::from_bits(STALE) } else { value };
         let mut series = Series { metadata: Some(family.metadata()), ..Series::default() };
@@ -54,7 +57,6 @@ impl Pass<'_> {
             series.samples = vec![sample(value(number), head.time, head.start)];
             self.put(&series)?;
         }
-        let texts: Vec<_> = point.quantiles.iter().map(|(quantile, _)| bound(*quantile)).collect();
         let named = labels.named(&family.name, Some("quantile"));
         for ((_, number), text) in point.quantiles.iter().zip(&texts) {
             series.labels = named.with(text);
@@ -71,8 +73,17 @@ pub(crate) const fn count(count: u64) -> f64 {
     count as f64
 }
 
-/// A bound or a quantile as the value of `le` or `quantile`: the shortest decimal, never with an exponent.
-pub(crate) fn bound(value: f64) -> String {
+/// Bounds as values of `le`, quantiles as values of `quantile`, as far as a tenant's labels may be so long.
+pub(crate) fn bounds(label: &str, values: impl Iterator<Item = f64>, limits: Limits) -> Result<Vec<String>, Cause> {
+    let text = |value| {
+        let text = bound(value);
+        check_value(limits, label, &text).map(|()| text)
+    };
+    values.map(text).collect()
+}
+
+/// The shortest decimal, never with an exponent.
+fn bound(value: f64) -> String {
     if value == f64::INFINITY {
         "+Inf".to_owned()
     } else if value == f64::NEG_INFINITY {

@@ -63,7 +63,9 @@ pub enum Cause {
         limit: usize,
     },
     /// More labels than the tenant's series may have.
-    #[error("{labels} labels, limit {limit} (limits.label_names); promote fewer attributes, or drop some at the sender")]
+    #[error(
+        "{labels} labels, limit {limit} (limits.label_names); promote fewer attributes, or drop some at the sender"
+    )]
     LabelNames {
         /// How many it would have.
         labels: usize,

@@ -11,7 +11,8 @@ use remote_write::wire::{Malformed, Reader};
 use crate::accumulate::{Session, Total};
 use crate::labels::{Added, LabelSet};
 use crate::message::{
-    Explicit, Exponential, Head, Metric, Number, Pair, Scope, Shape, Summary, bytes, each_field, message, resource, text,
+    Explicit, Exponential, Head, Metric, Number, Pair, Scope, Shape, Summary, bytes, each_field, message, resource,
+    text,
 };
 use crate::name::{MetricKind, metric_name, unit_name};
 use crate::options::{Limits, MAX_POINTS, Options};
