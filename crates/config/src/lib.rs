@@ -11,6 +11,7 @@ mod endpoint;
 mod limits;
 mod node;
 mod observatorium;
+mod otlp;
 mod problem;
 mod read;
 mod reference;
@@ -41,6 +42,7 @@ pub use endpoint::{
 };
 pub use limits::{LimitOverrides, Limits, OverLimit, PathPattern, RateLimit, TenantLimits};
 pub use observatorium::{Login, Observatorium, Oidc, Permission, Rbac, Role, RoleBinding, Subject, SubjectKind};
+pub use otlp::{DeltaTemporality, Otlp, PromoteAttributes, TranslationStrategy};
 pub use problem::{Diagnostic, Problems};
 pub use reference::reference;
 pub use relabel::{NameEscaping, RelabelAction, RelabelConfig};
