@@ -11,6 +11,7 @@ use crate::cidr::IpNet;
 use crate::endpoint::Endpoint;
 use crate::limits::Limits;
 use crate::observatorium::Observatorium;
+use crate::otlp::Otlp;
 use crate::secret::{SecretSource, TextSource};
 use crate::tenant::{HostPattern, TenantName, Tenants};
 
@@ -25,6 +26,8 @@ pub struct Config {
     pub log: Log,
     /// Limits on requests and series; tenants may have others.
     pub limits: Limits,
+    /// How OTLP metrics become series.
+    pub otlp: Otlp,
     /// How senders are told apart, beside the credentials of `tenants`.
     pub authentication: Vec<Authenticator>,
     /// Who may push, and what differs for whom. The tenant of every listener is admitted.
@@ -56,6 +59,10 @@ pub struct Listener {
     pub protocols: Protocols,
     /// Refuse series that are only metadata or only exemplars.
     pub strict: bool,
+    /// Take OTLP metrics over HTTP.
+    pub otlp: bool,
+    /// Take OTLP metrics over gRPC.
+    pub grpc: bool,
     /// How long a peer may take.
     pub timeouts: Timeouts,
     /// Connections open at once; at least 1.

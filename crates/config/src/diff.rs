@@ -25,6 +25,8 @@ pub struct Diff {
     pub log: bool,
     /// Limits on requests and series.
     pub limits: bool,
+    /// How OTLP metrics become series.
+    pub otlp: bool,
     /// Size of the dead letters.
     pub dead_letters: bool,
     /// Keys whose new value takes effect at the next start.
@@ -78,6 +80,7 @@ pub fn diff(old: &Config, new: &Config) -> Diff {
         admin: old_admin != new.admin,
         log: old_log != new.log,
         limits: old.limits != new.limits,
+        otlp: old.otlp != new.otlp,
         dead_letters: old.dead_letters_max_size != new.dead_letters_max_size,
         restart_needed,
     }

@@ -12,6 +12,7 @@ mod file;
 mod limits;
 mod node;
 mod observatorium;
+mod otlp;
 mod problem;
 mod read;
 mod reference;
@@ -43,6 +44,7 @@ pub use endpoint::{
 pub use file::{MOST_BYTES, read_file, read_text};
 pub use limits::{LimitOverrides, Limits, OverLimit, PathPattern, RateLimit, TenantLimits};
 pub use observatorium::{Login, Observatorium, Oidc, Permission, Rbac, Role, RoleBinding, Subject, SubjectKind};
+pub use otlp::{DeltaTemporality, Otlp, PromoteAttributes, TranslationStrategy};
 pub use problem::{Diagnostic, Problems};
 pub use reference::reference;
 pub use relabel::{NameEscaping, RelabelAction, RelabelConfig};

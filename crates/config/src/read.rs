@@ -11,6 +11,7 @@ mod files;
 mod limits;
 mod listener;
 mod observatorium;
+pub(crate) mod otlp;
 mod relabel;
 mod server;
 mod tenant;
@@ -41,6 +42,8 @@ pub(crate) fn config(root: &Node, report: &mut Report) -> Config {
     let admin = server::admin(&table, &listeners, report);
     let log = server::log(&section(&table, "log", &schema::LOG, report), report);
     let limits = limits::limits(&table, report);
+    let otlp = otlp::otlp(&table, report);
+    warn::otlp(&table, &listeners, &tenants, report);
     let dead_letters = section(&table, "dead_letters", &schema::DEAD_LETTERS, report);
     let dead_letters_max_size = dead_letters.size("max_size", report);
 
@@ -59,6 +62,7 @@ pub(crate) fn config(root: &Node, report: &mut Report) -> Config {
         admin,
         log,
         limits,
+        otlp,
         authentication,
         tenants,
         observatorium,

@@ -5,6 +5,7 @@
 
 mod access;
 mod observatorium;
+mod otlp;
 mod tenant;
 
 pub(crate) use access::{AUTHENTICATOR, CERTIFICATE, CLIENT_CERTIFICATE, CREDENTIAL, JWT, SERVER_TLS};
@@ -12,6 +13,7 @@ pub(crate) use observatorium::{
     OBSERVATORIUM_AUTHENTICATOR, OBSERVATORIUM_MTLS, OBSERVATORIUM_OIDC, OBSERVATORIUM_RATE_LIMIT,
     OBSERVATORIUM_TENANT, RBAC_FILE, ROLE, ROLE_BINDING, SUBJECT, TENANTS_FILE,
 };
+pub(crate) use otlp::OTLP;
 pub(crate) use tenant::{LIMITS, RATE_LIMIT, TENANT, TENANT_LIMITS, TENANT_LOG};
 
 /// A mapping in the configuration.
@@ -76,6 +78,7 @@ pub(crate) const SECTIONS: &[&Section] = &[
     &DEAD_LETTERS,
     &LIMITS,
     &RATE_LIMIT,
+    &OTLP,
     &AUTHENTICATOR,
     &JWT,
     &CLIENT_CERTIFICATE,
@@ -122,6 +125,7 @@ pub(crate) const FILE: Section = Section {
         key("log", "mapping", "", "the durable log"),
         key("dead_letters", "mapping", "", "what endpoints refused for good"),
         key("limits", "mapping", "", "limits on requests and series"),
+        key("otlp", "mapping", "", "how OTLP metrics become series"),
         key("authentication", "list", "", "ways to tell who is speaking, shared by all tenants"),
         key(
             "tenants",
@@ -156,8 +160,13 @@ pub(crate) const LISTENER: Section = Section {
         key("allow", "list of CIDR", "", "peers that may connect; absent: everyone"),
         key("protocols", "list of v1, v2, zstd", "[v1, v2, zstd]", "what is taken; the rest gets 415"),
         key("strict", "bool", "false", "refuse series that are only metadata or only exemplars"),
-        key("otlp", "bool", "false", "take OTLP on `/v1/metrics`").later(),
-        key("grpc", "bool", "false", "take OTLP over gRPC").later(),
+        key(
+            "otlp",
+            "bool",
+            "false",
+            "take OTLP metrics on `/v1/metrics`, `/otlp/v1/metrics` and `/api/v1/otlp/v1/metrics`",
+        ),
+        key("grpc", "bool", "false", "take OTLP metrics over gRPC, on the same address"),
         key("timeouts", "mapping", "", "how long a peer may take"),
         key("max_connections", "number", "10000", "connections open at once; at least 1"),
         key("max_connections_per_ip", "number", "0", "of them from one address; more are closed at once; 0: no limit"),

@@ -12,6 +12,7 @@ use crate::cidr::IpNet;
 use crate::config::OnFull;
 use crate::limits::LimitOverrides;
 use crate::observatorium::Login;
+use crate::otlp::DeltaTemporality;
 use crate::relabel::RelabelConfig;
 
 /// The longest tenant name in bytes (Mimir's rule).
@@ -264,6 +265,8 @@ pub struct TenantConfig {
     pub external_labels: BTreeMap<String, String>,
     /// Applied to each series of the tenant, before the rules of an endpoint.
     pub write_relabel_configs: Vec<RelabelConfig>,
+    /// What is done with OTLP metrics of delta temporality.
+    pub delta_temporality: DeltaTemporality,
 }
 
 /// Where a tenant's log differs from [`Log`](crate::Log), which holds for what is `None`.

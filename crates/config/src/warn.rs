@@ -8,9 +8,10 @@ use crate::access::{Authenticator, ClientAuth};
 use crate::config::Listener;
 use crate::endpoint::{Auth, AzureIdentity, Endpoint, HeaderValue, OAuth2Grant};
 use crate::observatorium::Login;
+use crate::otlp::DeltaTemporality;
 use crate::relabel::{RelabelAction, RelabelConfig};
-use crate::table::{Field, Report};
-use crate::tenant::{TenantName, Tenants};
+use crate::table::{Field, Report, Table};
+use crate::tenant::{TenantConfig, TenantName, Tenants};
 use crate::url::{Scheme, Url};
 
 /// Looks at the listeners, knowing how senders show who they are.
@@ -57,6 +58,24 @@ pub(crate) fn listeners(
             let hint = "leave `tenant` out to ask for a credential, or write `allow`";
             item.warn(report, "whoever reaches this address may push without a credential", Some(hint));
         }
+    }
+}
+
+/// Looks at what is said of OTLP, knowing who takes it.
+pub(crate) fn otlp(file: &Table<'_>, listeners: &[Listener], tenants: &Tenants, report: &mut Report) {
+    if listeners.iter().any(|listener| listener.otlp || listener.grpc) {
+        return;
+    }
+    let hint = Some("write `otlp: true` or `grpc: true` into a listener");
+    if let Some(block) = file.get("otlp") {
+        block.warn(report, "no listener takes OTLP", hint);
+    }
+    let accumulates = |tenant: &TenantConfig| tenant.delta_temporality == DeltaTemporality::Accumulate;
+    if let Some(list) = file.get("tenants")
+        && let Some((name, _)) = tenants.entries().find(|(_, tenant)| accumulates(tenant))
+    {
+        let message = format_args!("the deltas of tenant {name} are accumulated, but no listener takes OTLP");
+        list.warn(report, message, hint);
     }
 }
 

@@ -3,6 +3,7 @@
 //! Defaults are written out; features that are off are left out.
 
 mod access;
+mod otlp;
 mod tenant;
 
 use std::fmt::{self, Display, Write};
@@ -14,6 +15,7 @@ use crate::endpoint::{
     Auth, AzureAd, AzureCloud, AzureIdentity, ClientTls, CompressionChoice, Endpoint, HeaderValue, OAuth2, OAuth2Grant,
     ProtocolChoice, Proxy, ProxyChoice, SigV4, StartFrom, TlsVersion,
 };
+use crate::otlp::Otlp;
 use crate::read::action_name;
 use crate::relabel::{ALLOW_UTF_8, NameEscaping, RelabelConfig};
 use crate::secret::{HIDDEN, Secret, SecretSource, TextSource};
@@ -39,6 +41,10 @@ impl Display for Config {
         out.mapping("log", |out| log(out, &self.log))?;
         out.mapping("dead_letters", |out| out.plain("max_size", ShowSize(self.dead_letters_max_size)))?;
         out.mapping("limits", |out| tenant::limits(out, &self.limits))?;
+        let is_taken = self.listeners.iter().any(|listener| listener.otlp || listener.grpc);
+        if is_taken || self.otlp != Otlp::default() {
+            out.mapping("otlp", |out| otlp::otlp(out, &self.otlp))?;
+        }
         out.list("authentication", &self.authentication, authenticator)?;
         tenant::tenants(&mut out, self)?;
         if self.endpoints.is_empty() {
@@ -172,6 +178,9 @@ fn listener(out: &mut Yaml<'_, '_>, listener: &Listener) -> fmt::Result {
     let taken = [("v1", protocols.v1), ("v2", protocols.v2), ("zstd", protocols.zstd)];
     out.texts("protocols", taken.iter().filter(|(_, on)| *on).map(|(name, _)| name))?;
     out.plain("strict", listener.strict)?;
+    for (key, _) in [("otlp", listener.otlp), ("grpc", listener.grpc)].iter().filter(|(_, on)| *on) {
+        out.plain(key, true)?;
+    }
     out.mapping("timeouts", |out| {
         out.plain("header", ShowDuration(listener.timeouts.header))?;
         out.plain("body", ShowDuration(listener.timeouts.body))?;

@@ -73,6 +73,8 @@ fn listener(table: &Table<'_>, report: &mut Report) -> Listener {
         allow: allow.iter().filter_map(|network| network.parse(report, str::parse)).collect(),
         protocols: protocols(table, report),
         strict: table.bool("strict", report),
+        otlp: table.bool("otlp", report),
+        grpc: table.bool("grpc", report),
         timeouts: timeouts(table, report),
         max_connections: table.number("max_connections", 1, report),
         max_connections_per_ip: table.number("max_connections_per_ip", 0, report),

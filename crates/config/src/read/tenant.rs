@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::limits::RateLimit;
 use crate::node::Value;
 use crate::observatorium::Login;
+use crate::read::otlp::DELTA_TEMPORALITY;
 use crate::read::server::{ON_FULL, parse_log_size};
 use crate::read::{access, client, limits, section, write_relabel_configs};
 use crate::schema;
@@ -46,6 +47,7 @@ impl Listed {
             log: log(&table, report),
             external_labels: external_labels(&table, report),
             write_relabel_configs: write_relabel_configs(&table, report),
+            delta_temporality: table.choice("delta_temporality", report, &DELTA_TEMPORALITY),
         };
         let (Some(name_field), Some(name)) = (name_field, name) else { return };
         self.take(&name_field, name.as_str(), report);

@@ -64,9 +64,8 @@ pub(crate) const TENANT: Section = Section {
             "delta_temporality",
             "reject or accumulate",
             "reject",
-            "what is done with OTLP metrics of delta temporality",
-        )
-        .later(),
+            "refuse OTLP metrics of delta temporality, or add them up in memory: see [OTLP](otlp.md#delta-temporality)",
+        ),
     ],
 };
 

@@ -8,6 +8,7 @@ use crate::access::Credential;
 use crate::config::Config;
 use crate::limits::{LimitOverrides, Limits, OverLimit, RateLimit};
 use crate::observatorium::{Login, Observatorium};
+use crate::otlp::DeltaTemporality;
 use crate::secret::TextSource;
 use crate::tenant::{TenantConfig, TenantLog, TenantName};
 use crate::units::{ShowDuration, ShowSize};
@@ -65,7 +66,11 @@ pub(super) fn tenant(out: &mut Yaml<'_, '_>, name: &TenantName, tenant: &TenantC
         })?;
     }
     text_entries(out, "external_labels", &tenant.external_labels)?;
-    out.list("write_relabel_configs", &tenant.write_relabel_configs, relabel)
+    out.list("write_relabel_configs", &tenant.write_relabel_configs, relabel)?;
+    match tenant.delta_temporality {
+        DeltaTemporality::Reject => Ok(()),
+        DeltaTemporality::Accumulate => out.plain("delta_temporality", "accumulate"),
+    }
 }
 
 pub(super) fn limits(out: &mut Yaml<'_, '_>, limits: &Limits) -> fmt::Result {
