@@ -25,7 +25,8 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// How many times each series says something, once a second by its own clock.
 const ROUNDS: u64 = 20;
 /// An exporter's name in the configuration, and that of its certificate, by which the gateway knows its tenant.
-const EXPORTERS: [(&str, &str); 1] = [("prometheusremotewrite", "remote-write")];
+const EXPORTERS: [(&str, &str); 3] =
+    [("prometheusremotewrite", "remote-write"), ("otlphttp", "otlp-http"), ("otlp", "otlp-grpc")];
 
 #[test]
 fn the_opentelemetry_collector_delivers_all_by_each_of_its_exporters_over_mutual_tls() {
@@ -42,7 +43,7 @@ async fn run(directory: &Path) {
     let sink = sink.await.expect("an endpoint");
     let port = free_port().expect("a free port");
     let keys = format!(
-        "listeners:\n- address: 127.0.0.1:{port}\n  tls_config: {{cert_file: server.crt, key_file: server.key, \
+        "listeners:\n- address: 127.0.0.1:{port}\n  otlp: true\n  grpc: true\n  tls_config: {{cert_file: server.crt, key_file: server.key, \
          client_auth: require, client_ca_file: ca.crt}}\nauthentication: [{{client_certificate: {{pattern: \
          \"{{tenant}}.agents.example.org\"}}}}]\ntenants: [{{name: \"*\"}}]\n"
     );
