@@ -5,6 +5,7 @@
 mod gateway;
 mod http;
 mod peers;
+mod probe;
 mod restarts;
 mod samples;
 mod scenario;

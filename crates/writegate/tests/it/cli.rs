@@ -416,7 +416,7 @@ fn a_gateway_with_a_credential_is_shown_one() {
 #[test]
 fn every_file_of_the_documentation_that_names_a_command_names_one_that_exists() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
-    let commands = ["serve", "demo", "check", "explain", "status", "replay", "dead-letters", "token"];
+    let commands = ["serve", "demo", "check", "explain", "status", "replay", "dead-letters", "probe", "token"];
     for file in ["api.md", "operations.md", "errors.md"] {
         let text = std::fs::read_to_string(docs.join(file)).unwrap();
         for named in text.split("`writegate ").skip(1) {

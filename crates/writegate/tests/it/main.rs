@@ -33,6 +33,7 @@ mod openid;
 mod order;
 mod outage;
 mod overload;
+mod probe;
 mod program;
 mod refusals;
 mod relabeling;
