@@ -2,6 +2,7 @@
 //! to come runs. `WRITEGATE_E2E_SECONDS` (60) is how long its undisturbed part lasts.
 #![expect(clippy::expect_used, clippy::panic, reason = "tests say what is wrong by panicking")]
 
+mod conformance;
 mod gateway;
 mod http;
 mod peers;
@@ -10,6 +11,7 @@ mod restarts;
 mod samples;
 mod scenario;
 mod secured;
+mod silent;
 mod target;
 
 use std::io::Write as _;

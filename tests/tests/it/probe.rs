@@ -138,7 +138,7 @@ async fn check(binary: &Path, directory: &Path, expected: &Expected) {
 }
 
 /// The receiver as its users run it, if it is installed.
-async fn start(directory: &Path, peer: Peer) -> Option<Running> {
+pub(crate) async fn start(directory: &Path, peer: Peer) -> Option<Running> {
     let name = format!("{peer:?}");
     let log: PathBuf = directory.join(format!("{name}.log"));
     let program = found(peer)?;

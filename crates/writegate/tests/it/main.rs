@@ -10,6 +10,7 @@ mod books;
 mod capacity;
 mod certificates;
 mod cli;
+mod conformance;
 mod connections;
 mod credentials;
 mod dead_letters;
