@@ -49,6 +49,14 @@ pub(crate) fn run(root: &Path, extent: Extent) -> Result<()> {
     Ok(())
 }
 
+/// Runs the cases of conformance and writes what comes of them; CI's own run of them compares.
+pub(crate) fn conformance(root: &Path) -> Result<()> {
+    let update = [("UPDATE_REFERENCE", "1")];
+    cargo(root, "test --package writegate --test it --locked conformance", &update)?;
+    peers::fetch(root)?;
+    cargo(root, "test --package e2e --release --locked conformance", &update)
+}
+
 fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
     println!("ci: {name} …");
     let started = Instant::now();

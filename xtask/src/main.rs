@@ -23,6 +23,7 @@ chores:
   peers          fetch the real Prometheus, VictoriaMetrics and vmagent into .cache/peers
   tidy           check the house rules that no compiler checks
   ci [--quick]   run everything CI runs; --quick leaves out the real peers and the e2e tests
+  conformance    run the cases of the compliance suites and write docs/conformance.md
   fuzz <target> <seconds>
                  explore a target of fuzz/ with libFuzzer
   fuzz keep <target>
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(&root),
         ["ci"] => ci::run(&root, ci::Extent::Full),
         ["ci", "--quick"] => ci::run(&root, ci::Extent::Quick),
+        ["conformance"] => ci::conformance(&root),
         ["fuzz", "keep", target] => fuzz::keep(&root, target),
         ["fuzz", target, seconds] => fuzz::explore(&root, target, seconds),
         ["mutations"] => mutations::run(&root, None),

@@ -22,7 +22,7 @@ struct Wanted {
     binaries: &'static [&'static str],
 }
 
-const WANTED: [Wanted; 4] = [
+const WANTED: [Wanted; 5] = [
     Wanted { suite: "sid", package: "prometheus", versions: ((3, 5), (4, 0)), with: &[], binaries: &["prometheus"] },
     Wanted {
         suite: "sid",
@@ -30,6 +30,13 @@ const WANTED: [Wanted; 4] = [
         versions: ((1, 145), (2, 0)),
         with: &["libzstd1"],
         binaries: &["victoria-metrics", "vmagent"],
+    },
+    Wanted {
+        suite: "trixie",
+        package: "prometheus",
+        versions: ((2, 53), (2, 54)),
+        with: &[],
+        binaries: &["prometheus"],
     },
     Wanted {
         suite: "bookworm",
@@ -62,7 +69,7 @@ pub(crate) fn fetch(root: &Path) -> Result<()> {
 
 fn fetch_into(cache: &Path) -> Result<()> {
     fs::create_dir_all(cache).with_context(|| format!("create {}", cache.display()))?;
-    for suite in ["sid", "bookworm"] {
+    for suite in ["sid", "trixie", "bookworm"] {
         let missing = |wanted: &&Wanted| wanted.suite == suite && present(cache, wanted).is_none();
         if !WANTED.iter().any(|wanted| missing(&wanted)) {
             continue;
@@ -178,6 +185,7 @@ mod tests {
         fs::create_dir_all(cache.path().join("prometheus-2.42.0")).expect("directory");
         fs::create_dir_all(cache.path().join(".unpack-prometheus-3.5.3")).expect("directory");
         assert_eq!(present(cache.path(), &WANTED[0]), None);
-        assert_eq!(present(cache.path(), &WANTED[2]), Some(cache.path().join("prometheus-2.42.0")));
+        assert_eq!(present(cache.path(), &WANTED[2]), None);
+        assert_eq!(present(cache.path(), &WANTED[3]), Some(cache.path().join("prometheus-2.42.0")));
     }
 }

@@ -4,6 +4,7 @@
 //! knows the gateway: what it checks it checks from outside.
 
 pub mod chaos;
+pub mod conformance;
 pub mod endpoint;
 pub mod latency;
 pub mod ledger;

@@ -13,6 +13,8 @@ use crate::process;
 pub enum Peer {
     /// Prometheus 3.5 or a later 3: remote write 2.0, both ways.
     Prometheus35,
+    /// Prometheus 2.53: as 2.42, with more words.
+    Prometheus253,
     /// Prometheus 2.42: remote write 1.0 only, and 204 without storing to 2.0.
     Prometheus242,
     /// VictoriaMetrics 1.145 or later: zstd, no remote write 2.0.
@@ -46,6 +48,7 @@ impl Peer {
     const fn facts(self) -> (&'static str, &'static str, (u32, u32), (u32, u32)) {
         match self {
             Self::Prometheus35 => ("prometheus", "prometheus", (3, 5), (4, 0)),
+            Self::Prometheus253 => ("prometheus", "prometheus", (2, 53), (2, 54)),
             Self::Prometheus242 => ("prometheus", "prometheus", (2, 42), (2, 43)),
             Self::VictoriaMetrics1145 => ("victoria-metrics", "victoria-metrics", (1, 145), (2, 0)),
             Self::Vmagent1145 => ("victoria-metrics", "vmagent", (1, 145), (2, 0)),

@@ -5,6 +5,7 @@ mod dead_letters;
 mod explain;
 mod gateway;
 mod log;
+mod probe;
 mod replay;
 mod serve;
 mod show;
@@ -111,6 +112,20 @@ enum Command {
         Nothing is changed. SAMPLES DONE are delivered, dropped or dead letters: the ledger of a running gateway tells them apart."
     )]
     Log(log::LogArgs),
+    /// Tells what an endpoint speaks and how it behaves, and the configuration that fits
+    #[command(
+        after_help = "Examples:\n  writegate probe https://mimir.example.org/api/v1/push --header 'X-Scope-OrgID: team-a' \\\n      \
+        --user 1234 --password-file token\n  \
+        writegate probe --config writegate.yml --endpoint mimir --tenant team-a\n  \
+        writegate probe http://prometheus:9090/api/v1/write --dry-run\n\n\
+        About twenty requests are sent, one after the other, two KiB in all. They write up to sixteen series of one\n\
+        or two samples, all named writegate_probe, with a label `probe` that is this probe's alone and a label\n\
+        `check` that says what for. Some samples are up to a day old, one series has a label twice, one no name.\n\
+        Whoever does not want that gets along with --dry-run. Beside the endpoint's own path,\n\
+        /api/v1/status/buildinfo of the same server is asked. Relabel rules are not applied.\n\n\
+        Exit code 0 if the endpoint takes data, 1 if not."
+    )]
+    Probe(probe::ProbeArgs),
     /// Makes tenants' keys and tokens, and takes them back
     #[command(
         after_help = "Examples:\n  writegate token keypair blue.pem\n  writegate token add keys.json blue.pem\n  \
@@ -149,6 +164,7 @@ pub fn run() -> ExitCode {
         Command::Replay(args) => ask(replay::run(args)),
         Command::DeadLetters(args) => ask(dead_letters::run(args)),
         Command::Log(args) => log::run(&args),
+        Command::Probe(args) => ask(probe::run(args)),
         Command::Token(args) => token::run(args),
     };
     match result {

@@ -22,6 +22,7 @@ mod ingest;
 mod ledger;
 mod metadata;
 mod offload;
+mod probe;
 mod record;
 mod retention;
 #[cfg(test)]

@@ -3,13 +3,16 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "tests say what is wrong by panicking")]
 
 mod collector;
+mod conformance;
 mod gateway;
 mod http;
 mod peers;
+mod probe;
 mod restarts;
 mod samples;
 mod scenario;
 mod secured;
+mod silent;
 mod target;
 
 use std::io::Write as _;

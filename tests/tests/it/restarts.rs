@@ -40,7 +40,7 @@ fn load() -> Load {
 }
 
 /// Everything that was acknowledged, as Prometheus tells it.
-fn sent(load: &Load, report: &Report) -> Samples {
+pub(crate) fn sent(load: &Load, report: &Report) -> Samples {
     let mut samples = Samples::default();
     let settings = load.workload.settings();
     let mut labels = Labels::default();

@@ -34,7 +34,7 @@ fn series(text: &str) -> Result<String, String> {
     explain::series(text).map(|_labels| text.to_owned())
 }
 
-fn tenant(name: &str) -> Result<TenantName, String> {
+pub(super) fn tenant(name: &str) -> Result<TenantName, String> {
     TenantName::new(name).map_err(|invalid| invalid.to_string())
 }
 

@@ -54,6 +54,21 @@ const fn turns(letter: char) -> bool {
     matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// Lines of at most `width` characters, broken between words; a word that is longer has a line of its own.
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// How a column stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Align {
@@ -177,6 +192,13 @@ mod tests {
         assert_eq!([0, 1, 1234].map(dead_letters), ["0 dead letters", "1 dead letter", "1.2k dead letters"]);
         let ages = [0.0, 0.44, 50.9, 200.0, 180.0, 18_060.0, 183_600.0].map(age);
         assert_eq!(ages, ["0.0s", "0.4s", "50s", "3m20s", "3m", "5h1m", "2d3h"]);
+    }
+
+    #[test]
+    fn lines_are_broken_between_words() {
+        assert_eq!(wrap("one two  three\nfour", 9), ["one two", "three", "four"]);
+        assert_eq!(wrap("a-word-that-is-long b", 4), ["a-word-that-is-long", "b"]);
+        assert_eq!(wrap("", 4), Vec::<String>::new());
     }
 
     #[test]

@@ -37,17 +37,17 @@ pub(super) struct Target {
 
 /// One outgoing request.
 #[derive(Clone, Debug)]
-pub(super) struct Payload {
+pub(crate) struct Payload {
     /// Written one after the other: the records' own bytes where possible.
-    pub(super) chunks: Vec<Bytes>,
-    pub(super) protocol: Protocol,
-    pub(super) compression: Compression,
+    pub(crate) chunks: Vec<Bytes>,
+    pub(crate) protocol: Protocol,
+    pub(crate) compression: Compression,
     /// What it carries.
-    pub(super) counts: Counts,
+    pub(crate) counts: Counts,
     /// Metric families it describes.
-    pub(super) families: u32,
+    pub(crate) families: u32,
     /// Decompressed.
-    pub(super) decoded_bytes: u64,
+    pub(crate) decoded_bytes: u64,
 }
 
 impl Payload {

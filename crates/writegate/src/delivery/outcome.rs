@@ -112,6 +112,13 @@ fn delivered(protocol: Protocol, sent: Counts, headers: &HeaderMap) -> Outcome {
     Outcome::Delivered { not_written }
 }
 
+/// What a v2 endpoint says it has written; `None` if it says nothing (remote write 2.0, "Required Written Response
+/// Headers").
+pub(crate) fn written(headers: &HeaderMap) -> Option<Counts> {
+    let written = Written::read(headers);
+    (!written.absent).then_some(written.counts)
+}
+
 struct Written {
     counts: Counts,
     absent: bool,

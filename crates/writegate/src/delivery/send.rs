@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, USER_AGENT};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper_util::client::legacy;
@@ -32,7 +32,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// Sends to one endpoint over kept-alive connections.
 #[derive(Clone, Debug)]
-pub(super) struct Client {
+pub(crate) struct Client {
     http: legacy::Client<Connector, PayloadBody>,
     connector: Connector,
     credential: Credential,
@@ -61,6 +61,16 @@ impl Answer {
     }
 }
 
+/// An answer as it came, for who wants to know how an endpoint behaves.
+#[derive(Clone, Debug)]
+pub(crate) struct Heard {
+    pub(crate) status: StatusCode,
+    pub(crate) version: Version,
+    pub(crate) headers: HeaderMap,
+    /// The start of the body on one line, without what the request showed.
+    pub(crate) words: String,
+}
+
 /// How often in a row a request is sent on to another place.
 const REDIRECTS: u32 = 5;
 
@@ -82,7 +92,7 @@ enum PrepareError {
 }
 
 impl Client {
-    pub(super) fn new(endpoint: &config::Endpoint, credentials: &Credentials) -> Self {
+    pub(crate) fn new(endpoint: &config::Endpoint, credentials: &Credentials) -> Self {
         let tls = TlsSource::new(endpoint.tls.as_ref(), endpoint.enable_http2);
         let connector = Connector::new(tls, endpoint.remote_timeout).through(endpoint.proxy.as_ref());
         let http = legacy::Client::builder(TokioExecutor::new())
@@ -101,24 +111,71 @@ impl Client {
         payload: &Payload,
         attempt: u32,
     ) -> Answer {
-        let exchange = async || self.exchange(endpoint, tenant_id, payload, attempt).await;
-        let exchanged = match exchange().await {
-            Ok((response, shown, _))
-                if response.status() == StatusCode::UNAUTHORIZED && self.credential.refused(&shown) =>
-            {
-                exchange().await
-            }
-            exchanged => exchanged,
-        };
+        let exchanged = self.exchange(endpoint, tenant_id, payload, attempt).await;
         self.tell_of_tls(&endpoint.name);
         match exchanged {
             // The status is the answer: its words may take a little longer.
-            Ok((response, _, sent)) => read(endpoint, response, payload, &sent).await,
+            Ok((response, sent)) => read(endpoint, response, payload, &sent).await,
             Err(answer) => answer,
         }
     }
 
+    /// Sends one batch as [`Self::send`] does, and gives the answer as it came; why there is none.
+    pub(crate) async fn ask(
+        &self,
+        endpoint: &config::Endpoint,
+        tenant_id: &str,
+        payload: &Payload,
+    ) -> Result<Heard, String> {
+        match self.exchange(endpoint, tenant_id, payload, 0).await {
+            Ok((response, sent)) => Ok(heard(response, &sent, &endpoint.url).await),
+            Err(Answer { status: Some(status), words, .. }) => {
+                Ok(Heard { status, version: Version::default(), headers: HeaderMap::new(), words })
+            }
+            Err(Answer { status: None, words, .. }) => Err(words),
+        }
+    }
+
+    /// Gets another resource of the endpoint's server, with the endpoint's own headers and credential. Redirects are not
+    /// followed.
+    pub(crate) async fn get(
+        &self,
+        endpoint: &config::Endpoint,
+        tenant_id: &str,
+        path_and_query: &str,
+    ) -> Result<Heard, String> {
+        let unmade = |error: PrepareError| format!("the request could not be made: {}", Chain(&error));
+        let mut request = request(endpoint, tenant_id, path_and_query).map_err(unmade)?;
+        *request.method_mut() = Method::GET;
+        let shown = self.credential.show(&mut request, &[], clock::now()).await;
+        shown.map_err(|error| unmade(error.into()))?;
+        self.connector.prepare(&request.uri().clone(), request.headers_mut());
+        let sent = request.headers().clone();
+        match tokio::time::timeout(endpoint.remote_timeout, self.http.request(request)).await {
+            Ok(Ok(response)) => Ok(heard(response, &sent, &endpoint.url).await),
+            Ok(Err(error)) => Err(root(&error).to_string()),
+            Err(_elapsed) => Err(format!("no answer within {:?}", endpoint.remote_timeout)),
+        }
+    }
+
+    /// One exchange, and one more if its token has gone stale. Also gives the headers that the one who answered was shown.
     async fn exchange(
+        &self,
+        endpoint: &config::Endpoint,
+        tenant_id: &str,
+        payload: &Payload,
+        attempt: u32,
+    ) -> Result<(Response<Incoming>, HeaderMap), Answer> {
+        let exchange = async || self.exchange_once(endpoint, tenant_id, payload, attempt).await;
+        let (response, shown, sent) = exchange().await?;
+        if response.status() == StatusCode::UNAUTHORIZED && self.credential.refused(&shown) {
+            let (response, _, sent) = exchange().await?;
+            return Ok((response, sent));
+        }
+        Ok((response, sent))
+    }
+
+    async fn exchange_once(
         &self,
         endpoint: &config::Endpoint,
         tenant_id: &str,
@@ -127,7 +184,7 @@ impl Client {
     ) -> Result<(Response<Incoming>, Shown, HeaderMap), Answer> {
         let unmade =
             |error: PrepareError| no_answer(format!("the request could not be made: {}", Chain(&error)), false);
-        let mut request = request(endpoint, tenant_id, payload, attempt).map_err(unmade)?;
+        let mut request = push_request(endpoint, tenant_id, payload, attempt).map_err(unmade)?;
         let shown = self.credential.show(&mut request, &payload.chunks, clock::now()).await;
         let shown = shown.map_err(|error| unmade(error.into()))?;
         match tokio::time::timeout(endpoint.remote_timeout, self.follow(endpoint, request, payload)).await {
@@ -141,7 +198,7 @@ impl Client {
     }
 
     /// What is wrong with files of TLS settings, the endpoint's own or its token server's.
-    pub(super) fn tls_error(&self) -> Option<TlsError> {
+    pub(crate) fn tls_error(&self) -> Option<TlsError> {
         self.connector.tls().error().or_else(|| self.credential.tls()?.error())
     }
 
@@ -202,15 +259,21 @@ async fn read(
     payload: &Payload,
     sent: &HeaderMap,
 ) -> Answer {
-    let (head, body) = response.into_parts();
-    let words = without_secrets(first_words(body).await, sent, &endpoint.url);
-    let outcome = match head.status {
+    let Heard { status, headers, words, .. } = heard(response, sent, &endpoint.url).await;
+    let outcome = match status {
         StatusCode::TOO_MANY_REQUESTS if !endpoint.queue.retry_on_http_429 => {
             Outcome::Refused { refusal: Refusal::TooMany, nothing_stored: true }
         }
-        status => outcome::classify(payload.protocol, payload.counts, status, &head.headers, clock::now()),
+        status => outcome::classify(payload.protocol, payload.counts, status, &headers, clock::now()),
     };
-    Answer { outcome, status: Some(head.status), words }
+    Answer { outcome, status: Some(status), words }
+}
+
+/// `sent`: the headers of the request.
+async fn heard(response: Response<Incoming>, sent: &HeaderMap, url: &config::Url) -> Heard {
+    let (head, body) = response.into_parts();
+    let words = without_secrets(first_words(body).await, sent, url);
+    Heard { status: head.status, version: head.version, headers: head.headers, words }
 }
 
 /// Some endpoints repeat what they were shown, and their words go into logs, dead letters and the admin API.
@@ -299,22 +362,34 @@ fn resolve(from: &Uri, location: &str) -> Option<Uri> {
         .filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some())
 }
 
-fn request(
+fn push_request(
     endpoint: &config::Endpoint,
     tenant_id: &str,
     payload: &Payload,
     attempt: u32,
 ) -> Result<Request<PayloadBody>, PrepareError> {
+    let mut request = request(endpoint, tenant_id, endpoint.url.path_and_query())?;
+    *request.body_mut() = PayloadBody::new(payload.chunks.clone());
+    *request.method_mut() = Method::POST;
+    protocol_headers(request.headers_mut(), payload, attempt);
+    Ok(request)
+}
+
+/// Any request to the endpoint's server, with the headers that are configured for it.
+fn request(
+    endpoint: &config::Endpoint,
+    tenant_id: &str,
+    path_and_query: &str,
+) -> Result<Request<PayloadBody>, PrepareError> {
     let uri = Uri::builder()
         .scheme(endpoint.url.scheme().as_str())
         .authority(endpoint.url.authority())
-        .path_and_query(endpoint.url.path_and_query())
+        .path_and_query(path_and_query)
         .build()?;
-    let mut request = Request::new(PayloadBody::new(payload.chunks.clone()));
-    *request.method_mut() = Method::POST;
+    let mut request = Request::new(PayloadBody::new(Vec::new()));
     *request.uri_mut() = uri;
     let headers = request.headers_mut();
-    protocol_headers(headers, payload, attempt);
+    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("writegate/", env!("CARGO_PKG_VERSION"))));
     for header in &endpoint.headers {
         headers.append(name(&header.name)?, configured(header)?);
     }
@@ -344,7 +419,6 @@ fn protocol_headers(headers: &mut HeaderMap, payload: &Payload, attempt: u32) {
             headers.insert(victoria, HeaderValue::from_static("1"));
         }
     }
-    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("writegate/", env!("CARGO_PKG_VERSION"))));
     if attempt > 0 {
         headers.insert(HeaderName::from_static("retry-attempt"), HeaderValue::from(attempt));
     }
@@ -399,7 +473,7 @@ async fn first_words(mut body: Incoming) -> String {
 
 /// A request body of shared pieces with a known length.
 #[derive(Debug)]
-pub(super) struct PayloadBody {
+pub(crate) struct PayloadBody {
     chunks: VecDeque<Bytes>,
     remaining: u64,
 }

@@ -1061,3 +1061,49 @@ fn r_x18_batches_that_come_twice_and_samples_that_are_hours_old_are_accepted_and
         gateway.finish().await;
     });
 }
+
+#[test]
+fn w83_every_metric_that_prometheus_stock_alerts_and_dashboards_ask_for_is_there_with_its_labels_and_agrees_with_the_endpoint()
+ {
+    bounded(async {
+        let sink = receiver().await;
+        let gateway = Setup::new().endpoint("a", &sink).start().await;
+        let sent = request([sample_of("up", 1_000), sample_of("down", 1_000)]);
+        gateway.accept(Protocol::V1, &sent).await;
+        gateway.settled().await;
+        let labels = format!("{{remote_name=\"a\",url=\"{}\"}}", sink.url());
+        let page = gateway.admin("/metrics").await;
+        for (name, value) in [
+            ("samples_total", Some(2.0)),
+            ("samples_failed_total", Some(0.0)),
+            ("samples_retried_total", Some(0.0)),
+            ("samples_pending", Some(0.0)),
+            ("histograms_total", Some(0.0)),
+            ("exemplars_total", Some(0.0)),
+            ("metadata_total", Some(0.0)),
+            ("bytes_total", None),
+            ("queue_highest_timestamp_seconds", Some(1.0)),
+            ("queue_highest_sent_timestamp_seconds", Some(1.0)),
+            ("shards", None),
+            ("shards_min", None),
+            ("shards_max", None),
+            ("shards_desired", None),
+            ("shard_capacity", None),
+            ("max_samples_per_send", Some(10_000.0)),
+            ("sent_batch_duration_seconds_count", Some(1.0)),
+        ] {
+            let series = format!("prometheus_remote_storage_{name}{labels} ");
+            let line = page.lines().find_map(|line| line.strip_prefix(&series));
+            let line = line.unwrap_or_else(|| panic!("{series}is missing:\n{page}"));
+            let found: f64 = line.parse().unwrap();
+            assert!(value.is_none_or(|value| value == found), "{series}{found}");
+        }
+        let stats = sink.stats();
+        assert_eq!(stats.taken.samples, 2);
+        let bytes =
+            page.lines().find_map(|line| line.strip_prefix(&format!("prometheus_remote_storage_bytes_total{labels} ")));
+        assert_eq!(bytes.unwrap().parse::<u64>().unwrap(), stats.body_bytes);
+        assert!(page.contains("prometheus_remote_storage_samples_in_total 2"), "{page}");
+        gateway.finish().await;
+    });
+}

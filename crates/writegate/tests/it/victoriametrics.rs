@@ -91,6 +91,48 @@ fn w46_blocks_under_the_other_codecs_name_are_taken() {
 }
 
 #[test]
+fn w49_paths_and_headers_of_victoria_metrics_choose_the_tenant_and_bad_ids_are_400() {
+    bounded(async {
+        let sink = receiver().await;
+        let keys = "tenant: default, tenant_from: [{path: true}, {vm_headers: true}]";
+        let tenants = "tenants: [{name: default}, {name: blue, id: '12'}, {name: red, id: '12:3'}]";
+        let gateway = Setup::new().listener(keys).top(tenants).endpoint("a", &sink).start().await;
+        let path = |ids: &str| format!("/insert/{ids}/prometheus/api/v1/write");
+        let push = async |path: &str, headers: &[(&str, &str)]| {
+            let all: Vec<(&str, &str)> = VMAGENT.iter().chain(headers).copied().collect();
+            let sent = body(Compression::Zstd, &request([sample_of("up", 1_000)]));
+            gateway.sender_at(path).send(Method::POST, crate::harness::header_map(&all), sent).await.unwrap()
+        };
+        let accepted = async |tenant: &str| {
+            gateway.metric(&format!("writegate_accepted_samples_total{{tenant=\"{tenant}\"}}")).await
+        };
+        for (at, headers, tenant) in [
+            (path("12"), &[][..], "blue"),
+            (path("12:0"), &[], "blue"),
+            (path("12:3"), &[], "red"),
+            ("/api/v1/write".to_owned(), &[("AccountID", "12")], "blue"),
+            ("/api/v1/write".to_owned(), &[("AccountID", "12"), ("ProjectID", "3")], "red"),
+        ] {
+            let before = accepted(tenant).await;
+            let answer = push(&at, headers).await;
+            assert_eq!(answer.status, 204, "{at} {headers:?}: {}", answer.text());
+            assert_eq!(accepted(tenant).await, before + 1.0, "{at} {headers:?}");
+        }
+        for (at, headers) in [
+            (path("x"), &[][..]),
+            (path("12:x"), &[]),
+            (path("4294967296"), &[]),
+            ("/api/v1/write".to_owned(), &[("AccountID", "x")]),
+            ("/api/v1/write".to_owned(), &[("ProjectID", "3")]),
+        ] {
+            let answer = push(&at, headers).await;
+            assert_eq!(answer.status, 400, "{at} {headers:?}: {}", answer.text());
+        }
+        gateway.settle_and_finish().await;
+    });
+}
+
+#[test]
 fn r_x10_window_and_decoded_size_of_zstd_are_bounded_whatever_the_header_says() {
     bounded(async {
         let sink = receiver().await;
