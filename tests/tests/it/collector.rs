@@ -45,7 +45,8 @@ async fn run(directory: &Path) {
     let keys = format!(
         "listeners:\n- address: 127.0.0.1:{port}\n  otlp: true\n  grpc: true\n  tls_config: {{cert_file: server.crt, key_file: server.key, \
          client_auth: require, client_ca_file: ca.crt}}\nauthentication: [{{client_certificate: {{pattern: \
-         \"{{tenant}}.agents.example.org\"}}}}]\ntenants: [{{name: \"*\"}}]\n"
+         \"{{tenant}}.agents.example.org\"}}}}]\ntenants: [{{name: \"*\"}}]\notlp: \
+         {{promote_scope_metadata: true}}\n"
     );
     let endpoint = format!("name: sink, url: \"{}\", tenant_header: X-Scope-OrgID", sink.url());
     let gateway = Gateway::start_on(&gateway::binary(), directory, &keys, &[endpoint]).await;
@@ -79,7 +80,8 @@ async fn run(directory: &Path) {
         }
         assert!(started.elapsed() < LIMIT, "{heard:#?}\n{}\n{}", log(), gateway.metrics().await);
     };
-    // The collector translates for remote write, the gateway what comes by OTLP: both by the same rules.
+    // The collector translates for remote write, the gateway what comes by OTLP: both by the same rules. (The collector's scope
+    // is labels by default, Prometheus' is not.)
     let first = &heard[EXPORTERS[0].1];
     for (exporter, tenant) in EXPORTERS {
         let said = &heard[tenant];
