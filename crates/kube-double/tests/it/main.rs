@@ -8,7 +8,6 @@ mod discovery;
 mod events;
 mod faults;
 mod harness;
-mod kubectl;
 mod lists;
 mod objects;
 mod patches;
