@@ -9,7 +9,7 @@ use kube_double::{ADMIN, ApiServer};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let kubeconfig = arguments.next().ok_or("name the kubeconfig file to write, and manifests to install")?;
-    let server = ApiServer::start().await?;
+    let server = ApiServer::start_with_tls().await?;
     for manifest in arguments {
         server.install(&std::fs::read_to_string(manifest)?)?;
     }

@@ -151,7 +151,7 @@ impl State {
             namespace: part("namespace"),
             name: part("name"),
         };
-        let mut body = call.body.clone();
+        let mut body = (*call.body).clone();
         body["status"] = json!({"allowed": self.access.allows(&self.store, &call.user, &asked)});
         Done { code: 201, body, warnings: Vec::new() }
     }

@@ -27,7 +27,7 @@ const CONFIG_KEY: &str = "a valid config key must consist of alphanumeric charac
 
 /// All annotations of an object together, in bytes.
 const MAX_ANNOTATIONS: usize = 256 << 10;
-/// The data of a Secret or a ConfigMap, in bytes.
+/// The data of a Secret or a config map, in bytes.
 const MAX_DATA: usize = 1 << 20;
 
 fn is_label(name: &str) -> bool {

@@ -1,5 +1,5 @@
 //! What is served, as clients ask for it: group and resource lists, in the old form and in the aggregated one, and of
-//! OpenAPI as much as `kubectl` needs to leave validation to the server.
+//! `OpenAPI` as much as `kubectl` needs to leave validation to the server.
 
 use std::sync::Arc;
 

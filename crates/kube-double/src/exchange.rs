@@ -1,5 +1,7 @@
 //! The log of requests: who asked for what, and what became of it.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::state::{Call, PatchType, Verb};
@@ -27,8 +29,8 @@ pub struct Request {
     pub patch: Option<PatchType>,
     /// `fieldManager` of the query; empty if it says none.
     pub field_manager: String,
-    /// The body as JSON; null without one.
-    pub body: Value,
+    /// The body as JSON; null without one, and in all but the last thousand requests of the log.
+    pub body: Arc<Value>,
 }
 
 impl Request {
@@ -44,7 +46,7 @@ impl Request {
             name: call.name.clone(),
             patch: call.patch,
             field_manager: call.query("fieldManager").to_owned(),
-            body: call.body.clone(),
+            body: Arc::clone(&call.body),
         }
     }
 

@@ -144,26 +144,31 @@ fn store(object: &mut Value, mut entries: Vec<Entry>) {
 }
 
 /// The fields of an object that can be owned, with their values; items of lists that are maps have none of their own.
-fn fields(object: &Value, kind: &Kind) -> BTreeMap<Path, Value> {
-    let mut owned = object.clone();
-    if let Some(object) = owned.as_object_mut() {
-        object.remove("apiVersion");
-        object.remove("kind");
-        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.retain(|name, _| !NOT_OWNED.contains(&name.as_str()));
-            if metadata.is_empty() {
-                object.remove("metadata");
-            }
-        }
-    }
+fn fields<'a>(object: &'a Value, kind: &Kind) -> BTreeMap<Path, &'a Value> {
     let mut found = BTreeMap::new();
-    if owned.as_object().is_some_and(|object| !object.is_empty()) {
-        walk(&owned, Some(&kind.schema), &mut Path::new(), &mut found);
+    let mut step = |path: &mut Path, name: &str, value: &'a Value, schema: &Value| {
+        path.push(format!("f:{name}"));
+        walk(value, field_schema(schema, name), path, &mut found);
+        path.pop();
+    };
+    for (name, value) in object.as_object().into_iter().flatten() {
+        match name.as_str() {
+            "apiVersion" | "kind" => {}
+            "metadata" => {
+                let mut path = vec!["f:metadata".to_owned()];
+                let schema = &kind.schema["properties"]["metadata"];
+                let owned = value.as_object().into_iter().flatten();
+                for (name, value) in owned.filter(|(name, _)| !NOT_OWNED.contains(&name.as_str())) {
+                    step(&mut path, name, value, schema);
+                }
+            }
+            _ => step(&mut Path::new(), name, value, &kind.schema),
+        }
     }
     found
 }
 
-fn walk(value: &Value, schema: Option<&Value>, path: &mut Path, found: &mut BTreeMap<Path, Value>) {
+fn walk<'a>(value: &'a Value, schema: Option<&Value>, path: &mut Path, found: &mut BTreeMap<Path, &'a Value>) {
     match value {
         Value::Object(map) if !map.is_empty() && !schema.is_some_and(is_atomic_map) => {
             for (key, value) in map {
@@ -174,23 +179,23 @@ fn walk(value: &Value, schema: Option<&Value>, path: &mut Path, found: &mut BTre
         }
         Value::Array(list) if !list.is_empty() => match schema.map(|schema| (schema, list_type(schema))) {
             None | Some((_, ListType::Atomic)) => {
-                found.insert(path.clone(), value.clone());
+                found.insert(path.clone(), value);
             }
             Some((schema, kind)) => {
                 for item in list {
                     path.push(item_step(item, &kind, schema));
                     if matches!(kind, ListType::Map(_)) && !schema.get("items").is_some_and(is_atomic_map) {
-                        found.insert(path.clone(), Value::Null);
+                        found.insert(path.clone(), &Value::Null);
                         walk(item, schema.get("items"), path, found);
                     } else {
-                        found.insert(path.clone(), item.clone());
+                        found.insert(path.clone(), item);
                     }
                     path.pop();
                 }
             }
         },
         _ => {
-            found.insert(path.clone(), value.clone());
+            found.insert(path.clone(), value);
         }
     }
 }
@@ -226,8 +231,8 @@ pub(crate) fn note_update(old: Option<&Value>, new: &mut Value, kind: &Kind, man
 }
 
 fn differing<'a>(
-    before: &'a BTreeMap<Path, Value>,
-    after: &'a BTreeMap<Path, Value>,
+    before: &'a BTreeMap<Path, &Value>,
+    after: &'a BTreeMap<Path, &Value>,
 ) -> impl Iterator<Item = &'a Path> {
     let changed = before.iter().filter(|(path, value)| after.get(*path) != Some(*value)).map(|(path, _)| path);
     changed.chain(after.keys().filter(|path| !before.contains_key(*path)))
@@ -273,9 +278,9 @@ pub(crate) fn apply(
         _ => json!(clock::now()),
     };
     others.push(Entry { manager, time, set: wanted });
-    let there = fields(&merged, kind);
+    let there: Set = fields(&merged, kind).into_keys().collect();
     for entry in &mut others {
-        entry.set.retain(|path| there.contains_key(path));
+        entry.set.retain(|path| there.contains(path));
     }
     store(&mut merged, others);
     Ok(merged)

@@ -1,4 +1,4 @@
-//! Which resources are served: those of every server, and those that CustomResourceDefinitions add.
+//! Which resources are served: those of every server, and those that definitions add.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub(crate) struct Kind {
     pub(crate) subresources: Vec<String>,
     pub(crate) verbs: Vec<String>,
     pub(crate) storage: Resource,
-    /// Served by typed code in a real server, not from a CustomResourceDefinition.
+    /// Served by typed code in a real server, not from a definition.
     pub(crate) builtin: bool,
     /// Whether `metadata.generation` is kept.
     pub(crate) generation: bool,

@@ -16,14 +16,14 @@
 //! # }
 //! ```
 //!
-//! **What is there.** Discovery, plain and aggregated; Namespaces, Secrets, ConfigMaps, ServiceAccounts, Pods, Events in
-//! both shapes, Leases, RBAC, CustomResourceDefinitions and whatever they define. Reads with selectors, pages and versions;
+//! **What is there.** Discovery, plain and aggregated; Namespaces, Secrets, config maps, service accounts, Pods, Events in
+//! both shapes, Leases, RBAC, definitions of custom resources and what they define. Reads with selectors, pages and versions;
 //! all writes, among them four kinds of patches with server-side apply; watches with bookmarks, initial events and 410;
 //! status subresources, generations, finalizers, owners, terminating namespaces; schemas with defaults, pruning and rules
 //! in CEL; RBAC. Refusals are worded as those of a real server. The test acts through [`Objects`] as a user who may do
 //! everything, plants faults ([`ApiServer::fault`]), and reads what was asked ([`ApiServer::exchanges`]).
 //!
-//! **What is not.** TLS, protobuf, tables, webhooks, conversion between versions other than by name, `scale`, controllers
+//! **What is not.** Protobuf, HTTP/2, tables, webhooks, conversion between versions other than by name, `scale`, controllers
 //! besides those that delete (no Pod runs), and CEL functions that only Kubernetes has. What a real server's controllers
 //! do a moment later is done here before the next request.
 //!
@@ -36,10 +36,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsAcceptor;
 
 mod access;
 mod address;
@@ -62,6 +65,7 @@ mod server;
 mod state;
 mod status;
 mod store;
+mod tls;
 mod write;
 
 pub use exchange::{Exchange, Request};
@@ -82,6 +86,8 @@ pub const ADMIN: &str = "kubernetes-admin";
 pub struct ApiServer {
     desk: Arc<Desk>,
     address: SocketAddr,
+    /// The certificate to trust, as PEM; without one it is plain HTTP.
+    certificate: Option<String>,
     accepting: JoinHandle<()>,
 }
 
@@ -122,16 +128,28 @@ const REQUESTS_TOLD: usize = 20;
 impl ApiServer {
     /// Starts a server with its first namespaces on a port of loopback.
     pub async fn start() -> io::Result<Self> {
+        Self::listen(None).await
+    }
+
+    /// The same over TLS, with a certificate that kubeconfigs name: some clients, `kubectl` among them, show no token
+    /// to a server without.
+    pub async fn start_with_tls() -> io::Result<Self> {
+        Self::listen(Some(tls::acceptor().map_err(io::Error::other)?)).await
+    }
+
+    async fn listen(tls: Option<(TlsAcceptor, String)>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let desk = Arc::new(Desk::new());
-        let accepting = tokio::spawn(server::accept(listener, Arc::clone(&desk)));
-        Ok(Self { desk, address, accepting })
+        let (acceptor, certificate) = tls.unzip();
+        let accepting = tokio::spawn(server::accept(listener, acceptor, Arc::clone(&desk)));
+        Ok(Self { desk, address, certificate, accepting })
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// `http://127.0.0.1:PORT`, or `https`.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.certificate.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// The bearer token of a user: [`ADMIN`], `system:serviceaccount:NAMESPACE:NAME`, or any name.
@@ -142,9 +160,11 @@ impl ApiServer {
     /// Writes a kubeconfig for the user.
     pub fn kubeconfig(&self, user: &str, path: &Path) -> io::Result<()> {
         let (url, token) = (self.url(), self.token(user));
+        let encoded = |pem: &String| format!("    certificate-authority-data: {}\n", STANDARD.encode(pem));
+        let authority = self.certificate.as_ref().map(encoded).unwrap_or_default();
         let text = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: double\n\
-             clusters:\n- name: double\n  cluster:\n    server: {url}\n\
+             clusters:\n- name: double\n  cluster:\n    server: {url}\n{authority}\
              users:\n- name: user\n  user:\n    token: {token}\n\
              contexts:\n- name: double\n  context:\n    cluster: double\n    user: user\n"
         );
@@ -216,6 +236,7 @@ impl ApiServer {
     }
 
     /// The next `times` requests over HTTP that are meant are disturbed. Earlier faults come first. `times` from 1.
+    /// The predicate must not use the server, which waits for it.
     pub fn fault(&self, times: usize, act: Act, meant: impl Fn(&Request) -> bool + Send + 'static) {
         let fault = Fault { meant: Box::new(meant), left: times.max(1), act };
         self.desk.update(|state| state.faults.push(fault));
@@ -239,6 +260,11 @@ impl ApiServer {
     /// Ends all watches in good order, as a server does now and then.
     pub fn close_watches(&self) {
         self.desk.update(|state| state.watch_epoch += 1);
+    }
+
+    /// From now on no watch lasts longer than this, whatever it asks for; `None` lets them.
+    pub fn limit_watches(&self, limit: Option<Duration>) {
+        self.desk.update(|state| state.watch_limit = limit);
     }
 
     /// Makes all watches that allow bookmarks send one.

@@ -1,6 +1,7 @@
 //! Access to objects without a type and without a socket, for the test's own hands.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -24,7 +25,7 @@ pub struct Objects<'a> {
 }
 
 impl Objects<'_> {
-    /// Those in this namespace. Without it, lists are over all namespaces, and objects are found by their own.
+    /// Those in this namespace. Without it, lists are over all namespaces, and whole objects belong to the one they name.
     #[must_use]
     pub fn within(mut self, namespace: &str) -> Self {
         namespace.clone_into(&mut self.namespace);
@@ -39,10 +40,10 @@ impl Objects<'_> {
     }
 
     fn call(&self, verb: Verb, name: &str, body: &Value) -> Result<Value, Status> {
-        self.call_with(verb, name, body, Details::default())
+        self.call_with(verb, name, body, &Details::default())
     }
 
-    fn call_with(&self, verb: Verb, name: &str, body: &Value, details: Details<'_>) -> Result<Value, Status> {
+    fn call_with(&self, verb: Verb, name: &str, body: &Value, details: &Details<'_>) -> Result<Value, Status> {
         let kind = self.desk.look().kinds.named(&self.api_version, &self.kind).ok_or_else(Status::no_such_resource)?;
         let own = text(body, "/metadata/namespace");
         let namespace = match (kind.namespaced, self.namespace.as_str()) {
@@ -60,7 +61,7 @@ impl Objects<'_> {
             subresource: details.subresource.to_owned(),
             query,
             patch: details.patch,
-            body: body.clone(),
+            body: Arc::new(body.clone()),
             agent: self.user.clone(),
             kind,
         };
@@ -82,7 +83,7 @@ impl Objects<'_> {
     /// The objects that a label selector selects.
     pub fn list_where(&self, labels: &str) -> Result<Vec<Value>, Status> {
         let details = Details { query: BTreeMap::from([("labelSelector", labels)]), ..Details::default() };
-        let mut list = self.call_with(Verb::List, "", &Value::Null, details)?;
+        let mut list = self.call_with(Verb::List, "", &Value::Null, &details)?;
         let items = list["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
         Ok(items)
     }
@@ -100,7 +101,7 @@ impl Objects<'_> {
     /// Replaces an object's status.
     pub fn update_status(&self, object: &Value) -> Result<Value, Status> {
         let details = Details { subresource: "status", ..Details::default() };
-        self.call_with(Verb::Update, text(object, "/metadata/name"), object, details)
+        self.call_with(Verb::Update, text(object, "/metadata/name"), object, &details)
     }
 
     /// Merges (RFC 7386) into an object.
@@ -111,13 +112,13 @@ impl Objects<'_> {
     /// Merges into an object's status: the patch is of the whole object.
     pub fn merge_status(&self, name: &str, patch: &Value) -> Result<Value, Status> {
         let details = Details { subresource: "status", patch: Some(PatchType::Merge), ..Details::default() };
-        self.call_with(Verb::Patch, name, patch, details)
+        self.call_with(Verb::Patch, name, patch, &details)
     }
 
     /// Patches an object.
     pub fn patch(&self, name: &str, kind: PatchType, patch: &Value) -> Result<Value, Status> {
         let details = Details { patch: Some(kind), ..Details::default() };
-        self.call_with(Verb::Patch, name, patch, details)
+        self.call_with(Verb::Patch, name, patch, &details)
     }
 
     /// Applies (server-side) an object for a field manager, taking what others own if `force` is set.
@@ -127,7 +128,7 @@ impl Objects<'_> {
             query.insert("force", "true");
         }
         let details = Details { patch: Some(PatchType::Apply), query, ..Details::default() };
-        self.call_with(Verb::Patch, text(object, "/metadata/name"), object, details)
+        self.call_with(Verb::Patch, text(object, "/metadata/name"), object, &details)
     }
 
     /// Deletes an object; a `Status` of success, or the object if something holds it.

@@ -8,17 +8,19 @@ use std::fmt;
 use std::sync::Arc;
 
 use cel::objects::{Key, Map};
-use cel::{Context, Program, Value as CelValue};
+use cel::{Context, ExecutionError, Program, Value as CelValue};
+use regex_automata::meta::Regex;
 use serde_json::Value;
 
 use crate::kinds::text;
 use crate::schema::type_of;
 use crate::status::FieldError;
 
-/// Rules that were met so far.
+/// Rules and patterns that were met so far.
 #[derive(Default)]
 pub(crate) struct Rules {
     compiled: HashMap<String, Option<Arc<Program>>>,
+    patterns: HashMap<String, Option<Regex>>,
     /// What cannot be evaluated, and why.
     pub(crate) unevaluated: BTreeMap<String, String>,
 }
@@ -30,53 +32,60 @@ impl fmt::Debug for Rules {
 }
 
 impl Rules {
-    /// Adds an error for each rule that the value breaks. A rule that names `oldSelf` speaks of changes only.
+    /// Adds an error for each rule of its schema that the value breaks. A rule that names `oldSelf` speaks of changes only.
     pub(crate) fn check(
         &mut self,
-        rules: &[Value],
         value: &Value,
         old: Option<&Value>,
         schema: &Value,
         path: &str,
         errors: &mut Vec<FieldError>,
     ) {
-        for rule in rules {
+        for rule in schema.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten() {
             let source = text(rule, "/rule");
             if source.contains("oldSelf") && old.is_none() {
                 continue;
             }
             match self.evaluate(source, value, old) {
-                None | Some(CelValue::Bool(true)) => {}
-                Some(CelValue::Bool(false)) => errors.push(self.broken(rule, value, old, schema, path)),
-                Some(other) => self.note(source, format!("it evaluates to {other:?}, which is no boolean")),
+                Outcome::Unknown | Outcome::Value(CelValue::Bool(true)) => {}
+                Outcome::Value(CelValue::Bool(false)) => errors.push(self.broken(rule, value, old, schema, path)),
+                Outcome::Value(other) => self.note(source, format!("it evaluates to {other:?}, which is no boolean")),
+                Outcome::NoSuchKey(key) => {
+                    let detail = format!("no such key: {key} evaluating rule: {}", words(rule));
+                    errors.push(FieldError::invalid(path, &Value::from(kind_of(schema, value)), detail));
+                }
             }
         }
     }
 
     fn broken(&mut self, rule: &Value, value: &Value, old: Option<&Value>, schema: &Value, path: &str) -> FieldError {
         let computed = match text(rule, "/messageExpression") {
-            "" => None,
+            "" => Outcome::Unknown,
             expression => self.evaluate(expression, value, old),
         };
-        let message = match (computed, text(rule, "/message")) {
-            (Some(CelValue::String(computed)), _) => computed.to_string(),
-            (_, "") => format!("failed rule: {}", text(rule, "/rule")),
-            (_, message) => message.to_owned(),
+        let message = match computed {
+            Outcome::Value(CelValue::String(computed)) => computed.to_string(),
+            _ => words(rule),
         };
         let field = format!("{path}{}", text(rule, "/fieldPath"));
-        let kind = Some(text(schema, "/type")).filter(|kind| !kind.is_empty()).unwrap_or_else(|| type_of(value));
         match text(rule, "/reason") {
             "FieldValueForbidden" => FieldError::forbidden(field, message),
             "FieldValueRequired" => FieldError::required(field, &message),
-            _ => FieldError::invalid(field, &Value::from(kind), message),
+            _ => FieldError::invalid(field, &Value::from(kind_of(schema, value)), message),
         }
+    }
+
+    /// Whether the text matches; a pattern that cannot be read, which no definition has, matches everything.
+    pub(crate) fn matches(&mut self, pattern: &str, text: &str) -> bool {
+        let known = self.patterns.entry(pattern.to_owned()).or_insert_with(|| Regex::new(pattern).ok());
+        known.as_ref().is_none_or(|regex| regex.is_match(text))
     }
 
     fn note(&mut self, source: &str, why: String) {
         self.unevaluated.entry(source.to_owned()).or_insert(why);
     }
 
-    fn evaluate(&mut self, source: &str, value: &Value, old: Option<&Value>) -> Option<CelValue> {
+    fn evaluate(&mut self, source: &str, value: &Value, old: Option<&Value>) -> Outcome {
         let program = if let Some(known) = self.compiled.get(source) {
             known.clone()
         } else {
@@ -85,20 +94,41 @@ impl Rules {
             self.compiled.insert(source.to_owned(), compiled.clone());
             compiled
         };
-        let program = program?;
+        let Some(program) = program else { return Outcome::Unknown };
         let mut context = Context::default();
         context.add_variable_from_value("self", converted(value));
         if let Some(old) = old {
             context.add_variable_from_value("oldSelf", converted(old));
         }
         match program.execute(&context) {
-            Ok(value) => Some(value),
+            Ok(value) => Outcome::Value(value),
+            Err(ExecutionError::NoSuchKey(key)) => Outcome::NoSuchKey(key.to_string()),
             Err(error) => {
                 self.note(source, error.to_string());
-                None
+                Outcome::Unknown
             }
         }
     }
+}
+
+/// What an expression comes to.
+enum Outcome {
+    Value(CelValue),
+    /// It reads what is not there: the value is refused.
+    NoSuchKey(String),
+    /// It cannot be evaluated.
+    Unknown,
+}
+
+fn words(rule: &Value) -> String {
+    match text(rule, "/message") {
+        "" => format!("failed rule: {}", text(rule, "/rule")),
+        message => message.to_owned(),
+    }
+}
+
+fn kind_of<'a>(schema: &'a Value, value: &Value) -> &'a str {
+    Some(text(schema, "/type")).filter(|kind| !kind.is_empty()).unwrap_or_else(|| type_of(value))
 }
 
 fn converted(value: &Value) -> CelValue {

@@ -1,10 +1,9 @@
-//! The OpenAPI schema of a CustomResourceDefinition: what is dropped, what is filled in, what is refused.
+//! The schema of a custom resource: what is dropped, what is filled in, what is refused.
 //!
 //! Covers what structural schemas may say: types, `nullable`, `default`, `enum`, `pattern`, `format: date-time`, bounds,
 //! `required`, `allOf`/`anyOf`/`oneOf`/`not`, list types, int-or-string, preserved fields and embedded resources.
 //! Rules in CEL are in [`rules`](crate::rules).
 
-use regex_automata::meta::Regex;
 use serde_json::{Map, Value, json};
 
 use crate::clock::is_date_time;
@@ -138,16 +137,14 @@ pub(crate) fn validate(value: &Value, old: Option<&Value>, schema: &Value, path:
         found.errors.push(FieldError::not_supported(path, value, allowed));
     }
     match value {
-        Value::String(text) => string(text, schema, path, &mut found.errors),
+        Value::String(text) => string(text, schema, path, found),
         Value::Number(_) => number(value, schema, path, &mut found.errors),
         Value::Array(list) => array(list, old, schema, path, found),
         Value::Object(map) => object(map, old, schema, path, found),
         _ => {}
     }
     combined(value, schema, path, found);
-    if let Some(rules) = schema.get("x-kubernetes-validations").and_then(Value::as_array) {
-        found.rules.check(rules, value, old, schema, path, &mut found.errors);
-    }
+    found.rules.check(value, old, schema, path, &mut found.errors);
 }
 
 /// What a validation finds, and the rules it has compiled.
@@ -194,7 +191,8 @@ fn length(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
-fn string(text_value: &str, schema: &Value, path: &str, errors: &mut Vec<FieldError>) {
+fn string(text_value: &str, schema: &Value, path: &str, found: &mut Found<'_>) {
+    let errors = &mut found.errors;
     let value = json!(text_value);
     let characters = length(text_value.chars().count());
     if let Some(limit) = bound(schema, "maxLength").filter(|limit| characters > *limit) {
@@ -204,11 +202,10 @@ fn string(text_value: &str, schema: &Value, path: &str, errors: &mut Vec<FieldEr
         let detail = format!("{path} in body should be at least {limit} chars long");
         errors.push(FieldError::invalid(path, &value, detail));
     }
-    if let Some(pattern) = schema.get("pattern").and_then(Value::as_str) {
-        // Whoever installs a definition with a pattern that cannot be read is told then.
-        if Regex::new(pattern).is_ok_and(|regex| !regex.is_match(text_value)) {
-            errors.push(FieldError::invalid(path, &value, format!("{path} in body should match '{pattern}'")));
-        }
+    if let Some(pattern) = schema.get("pattern").and_then(Value::as_str)
+        && !found.rules.matches(pattern, text_value)
+    {
+        errors.push(FieldError::invalid(path, &value, format!("{path} in body should match '{pattern}'")));
     }
     if text(schema, "/format") == "date-time" && !is_date_time(text_value) {
         let detail = format!("{path} in body must be of type date-time: {value}");

@@ -17,10 +17,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
 
 use crate::access::User;
 use crate::address::{self, Address};
@@ -89,14 +91,14 @@ impl Desk {
             {
                 request.name = crate::kinds::text(&done.body, "/metadata/name").to_owned();
             }
-            state.exchanges.push(Exchange { request, code, changed, disturbed });
+            state.note(Exchange { request, code, changed, disturbed });
             result
         })
     }
 
     fn note(&self, call: &Call, code: u16, disturbed: bool) {
         let exchange = Exchange { request: Asked::of(call), code, changed: false, disturbed };
-        self.update(|state| state.exchanges.push(exchange));
+        self.update(|state| state.note(exchange));
     }
 }
 
@@ -145,7 +147,7 @@ impl http_body::Body for Reply {
 }
 
 /// Serves until aborted; its connections end with it.
-pub(crate) async fn accept(listener: TcpListener, desk: Arc<Desk>) {
+pub(crate) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, desk: Arc<Desk>) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -154,7 +156,7 @@ pub(crate) async fn accept(listener: TcpListener, desk: Arc<Desk>) {
         };
         match accepted {
             Ok((stream, _peer)) if !*desk.down.borrow() => {
-                connections.spawn(connection(stream, Arc::clone(&desk)));
+                connections.spawn(connection(stream, tls.clone(), Arc::clone(&desk)));
             }
             Ok(_dropped) => {}
             // Out of file descriptors or the like: what is open must end first.
@@ -163,15 +165,29 @@ pub(crate) async fn accept(listener: TcpListener, desk: Arc<Desk>) {
     }
 }
 
-async fn connection(stream: TcpStream, desk: Arc<Desk>) {
+/// How a connection ends is the client's to tell.
+async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, desk: Arc<Desk>) {
     let mut cut = desk.cut.subscribe();
-    let service = service_fn(|request| answer(Arc::clone(&desk), request));
-    let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let served = async {
+        match tls {
+            None => serve(stream, &desk).await,
+            Some(tls) => {
+                if let Ok(stream) = tls.accept(stream).await {
+                    serve(stream, &desk).await;
+                }
+            }
+        }
+    };
     tokio::select! {
-        // How it ends is the client's to tell.
-        _ended = served => {}
+        () = served => {}
         _cut = cut.changed() => {}
     }
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, desk: &Arc<Desk>) {
+    let service = service_fn(|request| answer(Arc::clone(desk), request));
+    // A connection that ends badly has ended.
+    drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
 }
 
 async fn answer(desk: Arc<Desk>, request: Request<Incoming>) -> Result<Response<Reply>, Cut> {
@@ -206,7 +222,7 @@ async fn answer(desk: Arc<Desk>, request: Request<Incoming>) -> Result<Response<
     let agent = parts.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("unknown");
     let agent = agent.split('/').next().unwrap_or_default().to_owned();
     let Address { verb, kind, namespace, name, subresource } = address;
-    let call = Call { user, verb, kind, namespace, name, subresource, query, patch, body, agent };
+    let call = Call { user, verb, kind, namespace, name, subresource, query, patch, body: Arc::new(body), agent };
     resource(&desk, call, shape).await
 }
 
@@ -236,7 +252,7 @@ async fn resource(desk: &Arc<Desk>, call: Call, shape: Shape) -> Result<Response
         return Err(Cut);
     }
     Ok(match result {
-        Ok(done) => success(&done, shape),
+        Ok(done) => success(done, shape),
         Err(status) => refusal(&status),
     })
 }
@@ -381,8 +397,8 @@ fn code(code: u16) -> StatusCode {
     StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-fn success(done: &Done, shape: Shape) -> Response<Reply> {
-    let mut response = json_response(code(done.code), &shape.of(done.body.clone()));
+fn success(done: Done, shape: Shape) -> Response<Reply> {
+    let mut response = json_response(code(done.code), &shape.of(done.body));
     for warning in &done.warnings {
         let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
         if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
@@ -404,16 +420,17 @@ fn watch(desk: &Arc<Desk>, call: &Call, shape: Shape) -> Response<Reply> {
     let begun = {
         let state = desk.look();
         let begun = state.authorize(call, Verb::Watch).and_then(|()| state.begin_watch(call));
-        begun.map(|(watch, first)| (watch, first, state.watch_epoch, state.bookmarks))
+        begun.map(|(watch, first)| (watch, first, state.watch_epoch, state.bookmarks, state.watch_limit))
     };
-    let (watch, first, epoch, bookmarks) = match begun {
+    let (watch, first, epoch, bookmarks, limit) = match begun {
         Ok(begun) => begun,
         Err(status) => return refusal(&status),
     };
     let timeout = call.query("timeoutSeconds").parse().ok().filter(|seconds| *seconds > 0).map(Duration::from_secs);
     let (sender, events) = mpsc::channel(EVENTS_AHEAD);
     let feed = Feed { desk: Arc::clone(desk), watch, shape, sender, epoch, bookmarks };
-    tokio::spawn(feed.run(first, timeout.unwrap_or(WATCH_TIMEOUT)));
+    let timeout = timeout.unwrap_or(WATCH_TIMEOUT);
+    tokio::spawn(feed.run(first, limit.map_or(timeout, |limit| limit.min(timeout))));
     let mut response = Response::new(Reply::Events(events));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
     response
@@ -452,11 +469,9 @@ impl Feed {
                     continue;
                 }
                 Next::End(last) => {
-                    // Nobody minds whether the last word is heard.
-                    if let Some(last) = last
-                        && self.send(last).await.is_err()
-                    {
-                        return;
+                    if let Some(last) = last {
+                        // Nobody minds whether the last word is heard.
+                        self.send(last).await.ok();
                     }
                     return;
                 }
@@ -465,7 +480,7 @@ impl Feed {
                 biased;
                 () = self.sender.closed() => return,
                 changed = changes.changed() => if changed.is_err() { return },
-                () = tokio::time::sleep_until(end) => return,
+                () = tokio::time::sleep_until(end) => break,
                 () = tokio::time::sleep_until(next_bookmark) => {
                     next_bookmark += BOOKMARK_INTERVAL;
                     if self.watch.bookmarks {
@@ -473,6 +488,11 @@ impl Feed {
                     }
                 }
             }
+        }
+        // So that who watches again knows from where.
+        if self.watch.bookmarks {
+            let last = self.watch.bookmark(false);
+            self.send(last).await.ok();
         }
     }
 

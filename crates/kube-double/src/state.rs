@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -68,6 +69,9 @@ pub enum PatchType {
     Apply,
 }
 
+/// How many of the last requests keep their bodies.
+const BODIES_KEPT: usize = 1000;
+
 /// A request that has been read: who wants what of which resource.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
@@ -82,7 +86,7 @@ pub(crate) struct Call {
     pub(crate) query: BTreeMap<String, String>,
     pub(crate) patch: Option<PatchType>,
     /// Null if there is none.
-    pub(crate) body: Value,
+    pub(crate) body: Arc<Value>,
     /// Who writes, unless the query says.
     pub(crate) agent: String,
 }
@@ -133,6 +137,8 @@ pub(crate) struct State {
     pub(crate) unsettled: bool,
     /// Watches that were opened before this epoch end.
     pub(crate) watch_epoch: u64,
+    /// The longest that a watch may last.
+    pub(crate) watch_limit: Option<Duration>,
     /// Counts the bookmarks that all watches are to send.
     pub(crate) bookmarks: u64,
 }
@@ -148,10 +154,19 @@ impl State {
             exchanges: Vec::new(),
             unsettled: false,
             watch_epoch: 0,
+            watch_limit: None,
             bookmarks: 0,
         };
         state.create_first_namespaces();
         state
+    }
+
+    /// Writes a request into the log.
+    pub(crate) fn note(&mut self, exchange: Exchange) {
+        self.exchanges.push(exchange);
+        if let Some(at) = self.exchanges.len().checked_sub(BODIES_KEPT + 1) {
+            self.exchanges[at].request.body = Arc::default();
+        }
     }
 
     /// Answers anything but a watch, after looking whether the user may.

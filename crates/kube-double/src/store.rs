@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::kinds::Resource;
 
-/// The most changes that are remembered; older ones are compacted.
-const MAX_CHANGES: usize = 200_000;
+/// The most changes that are remembered; older ones are compacted. A watch reads them as it goes, so few would do.
+const MAX_CHANGES: usize = 10_000;
 
 /// Version of an empty server. Real ones never begin at 1 either: a client must not think that versions count objects.
 const FIRST_VERSION: u64 = 100;

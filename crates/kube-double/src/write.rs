@@ -10,6 +10,7 @@ use crate::events;
 use crate::fields::{self, Manager};
 use crate::kinds::{Kind, Resource, text, texts};
 use crate::patch::{self, JsonPatchError};
+use crate::rules::Rules;
 use crate::schema::{self, Found};
 use crate::selector::place;
 use crate::state::{Call, Done, PatchType, State, Verb};
@@ -54,7 +55,7 @@ fn decode_error(kind: &Kind, why: impl std::fmt::Display) -> Status {
 impl State {
     pub(crate) fn create(&mut self, call: &Call) -> Result<Done, Status> {
         let mut warnings = Vec::new();
-        let object = self.decode(call, call.body.clone(), &mut warnings)?;
+        let object = Self::decode(call, (*call.body).clone(), &mut warnings)?;
         self.create_decoded(call, object, warnings)
     }
 
@@ -105,7 +106,7 @@ impl State {
 
     pub(crate) fn update(&mut self, call: &Call) -> Result<Done, Status> {
         let mut warnings = Vec::new();
-        let object = self.decode(call, call.body.clone(), &mut warnings)?;
+        let object = Self::decode(call, (*call.body).clone(), &mut warnings)?;
         let old = match self.stored(call) {
             Err(_) if call.kind.create_on_update && call.subresource.is_empty() => {
                 self.authorize(call, Verb::Create)?;
@@ -157,7 +158,7 @@ impl State {
                 return Err(Status::unsupported_media_type(accepted));
             }
         }
-        let object = self.decode(call, object, &mut warnings)?;
+        let object = Self::decode(call, object, &mut warnings)?;
         self.replace(call, &old, object, warnings)
     }
 
@@ -171,7 +172,7 @@ impl State {
         if call.body.pointer("/metadata/managedFields").is_some_and(|managed| !managed.is_null()) {
             return Err(Status::bad_request("metadata.managedFields must be nil"));
         }
-        let mut applied = self.decode(call, call.body.clone(), &mut warnings)?;
+        let mut applied = Self::decode(call, (*call.body).clone(), &mut warnings)?;
         strip_subresource(&kind, &call.subresource, &mut applied);
         let force = call.is_set("force");
         let Ok(old) = self.stored(call) else {
@@ -203,7 +204,7 @@ impl State {
     }
 
     /// Reads a body as an object of the kind in its stored shape, and drops what is unknown.
-    fn decode(&self, call: &Call, mut object: Value, warnings: &mut Vec<String>) -> Result<Value, Status> {
+    fn decode(call: &Call, mut object: Value, warnings: &mut Vec<String>) -> Result<Value, Status> {
         let kind = &call.kind;
         if !object.is_object() {
             return Err(Status::bad_request("the object provided is unrecognized: the body is no JSON object"));
@@ -236,7 +237,7 @@ impl State {
         events::stored(kind, &mut object);
         let mut unknown = Vec::new();
         schema::prune(&mut object, &kind.schema, "", &mut unknown);
-        self.check_types(kind, &object)?;
+        check_types(kind, &object)?;
         if kind.is("", "secrets") {
             check::decode_secret(&mut object)?;
         }
@@ -250,24 +251,6 @@ impl State {
                 warnings.extend(unknown.iter().map(|path| format!("unknown field {path:?}")));
                 Ok(object)
             }
-        }
-    }
-
-    /// What a typed decoder refuses: wrong types in metadata, and anywhere in built-in kinds.
-    fn check_types(&self, kind: &Kind, object: &Value) -> Result<(), Status> {
-        let mut rules = crate::rules::Rules::default();
-        let mut found = Found { errors: Vec::new(), rules: &mut rules };
-        let mut object = object.clone();
-        schema::default(&mut object, &kind.schema);
-        if kind.builtin {
-            schema::validate(&object, None, &kind.schema, "", &mut found);
-        } else {
-            let metadata = &kind.schema["properties"]["metadata"];
-            schema::validate(&object["metadata"], None, metadata, "metadata", &mut found);
-        }
-        match found.errors.first() {
-            Some(error) => Err(decode_error(kind, error)),
-            None => Ok(()),
         }
     }
 
@@ -307,8 +290,11 @@ impl State {
         }
         keep(old, &mut new, &kind, call);
         prepare(&kind, &mut new, Some(old));
-        let mut old_shape = (**old).clone();
-        old_shape["apiVersion"] = new["apiVersion"].clone();
+        // What was stored in another version is compared as if in this one.
+        let mut old_shape = Arc::clone(old);
+        if old["apiVersion"] != new["apiVersion"] {
+            Arc::make_mut(&mut old_shape)["apiVersion"] = new["apiVersion"].clone();
+        }
         self.validate(&kind, &new, Some(&old_shape))?;
         if kind.generation && differs(&kind, &old_shape, &new) {
             let generation = old.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default();
@@ -318,7 +304,8 @@ impl State {
             fields::note_update(Some(&old_shape), &mut new, &kind, manager(call));
         }
         check_size(&new)?;
-        let done = |object: &Value| Done { code: 200, body: events::shown(&kind, object), warnings: warnings.clone() };
+        let shown = Arc::clone(&kind);
+        let done = move |object: &Value| Done { code: 200, body: events::shown(&shown, object), warnings };
         if call.dry_run() {
             return Ok(done(&new));
         }
@@ -327,7 +314,7 @@ impl State {
             self.remove(&kind.storage, &place(&new));
             return Ok(done(&new));
         }
-        if new == old_shape {
+        if new == *old_shape {
             return Ok(done(old));
         }
         let stored = self.put(&kind, new);
@@ -354,6 +341,20 @@ impl State {
             self.define();
         }
     }
+}
+
+/// What a typed decoder refuses: wrong types in metadata, and anywhere in built-in kinds. Nulls are nothing to it.
+fn check_types(kind: &Kind, object: &Value) -> Result<(), Status> {
+    let (at, schema) = match kind.builtin {
+        true => ("", &kind.schema),
+        false => ("metadata", &kind.schema["properties"]["metadata"]),
+    };
+    let mut part = if kind.builtin { object.clone() } else { object["metadata"].clone() };
+    schema::default(&mut part, schema);
+    let mut rules = Rules::default();
+    let mut found = Found { errors: Vec::new(), rules: &mut rules };
+    schema::validate(&part, None, schema, at, &mut found);
+    found.errors.first().map_or(Ok(()), |error| Err(decode_error(kind, error)))
 }
 
 /// Holds the body's name and namespace against the address.
@@ -485,17 +486,9 @@ fn prepare(kind: &Kind, object: &mut Value, old: Option<&Value>) {
 
 /// Whether something changed that counts for `metadata.generation`: anything but metadata, and a status of its own.
 fn differs(kind: &Kind, old: &Value, new: &Value) -> bool {
-    let counts = |object: &Value| {
-        let mut object = object.clone();
-        if let Some(members) = object.as_object_mut() {
-            members.remove("metadata");
-            if kind.has("status") {
-                members.remove("status");
-            }
-        }
-        object
-    };
-    counts(old) != counts(new)
+    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return true };
+    let counts = |name: &&String| *name != "metadata" && !(*name == "status" && kind.has("status"));
+    old.keys().chain(new.keys()).filter(counts).any(|name| old.get(name) != new.get(name))
 }
 
 /// Whether nothing holds an object any more that is being deleted.

@@ -103,6 +103,21 @@ async fn the_log_says_who_did_what_and_whether_it_changed_anything() {
 }
 
 #[tokio::test]
+async fn the_log_forgets_the_bodies_of_all_but_the_last_thousand() {
+    let (server, client) = server().await;
+    client.post(SECRETS, &secret("one")).await.ok();
+    let secrets = server.objects("v1", "Secret").within("a");
+    let of_one =
+        |exchanges: &[kube_double::Exchange]| exchanges.iter().find(|e| e.request.name == "one").unwrap().clone();
+    assert_eq!(of_one(&server.exchanges()).request.body["metadata"]["name"], "one");
+    for count in 0..1000 {
+        secrets.merge("one", &json!({"metadata": {"annotations": {"count": count.to_string()}}})).unwrap();
+    }
+    assert_eq!(*of_one(&server.exchanges()).request.body, Value::Null);
+    assert_eq!(server.exchanges().last().unwrap().request.body["metadata"]["annotations"]["count"], "999");
+}
+
+#[tokio::test]
 async fn waiting_ends_with_the_condition_or_says_what_happened_instead() {
     let (server, client) = server().await;
     let secrets = server.objects("v1", "secrets").within("a");

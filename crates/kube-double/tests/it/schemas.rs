@@ -133,6 +133,20 @@ async fn a_rule_that_cannot_be_evaluated_is_named() {
 }
 
 #[tokio::test]
+async fn a_rule_that_reads_what_is_not_there_refuses() {
+    let (server, client) = server().await;
+    let rule = "!has(self.low) || !has(self.high) || self.low <= self.high";
+    server.install(&crate::harness::WIDGETS.replace(rule, "self.low <= self.high")).unwrap();
+    created(&client, &json!({"size": 1})).await.refuses(
+        422,
+        "Invalid",
+        "Widget.example.com \"one\" is invalid: spec: Invalid value: \"object\": no such key: low evaluating rule: low must \
+         not be above high",
+    );
+    assert_eq!(created(&client, &json!({"size": 1, "low": 1, "high": 2})).await.code, 201);
+}
+
+#[tokio::test]
 async fn a_definition_makes_its_resource_available_and_says_so() {
     let (server, client) = server().await;
     let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";

@@ -128,6 +128,11 @@ async fn watches_end_at_their_time_on_demand_and_with_their_definition() {
     let (server, client) = server().await;
     let mut timed = client.watch(&format!("{SECRETS}?watch=1&timeoutSeconds=1")).await;
     assert_eq!(timed.told().await, "end");
+    server.limit_watches(Some(std::time::Duration::from_millis(1)));
+    let mut limited = client.watch(&format!("{SECRETS}?watch=1&timeoutSeconds=3000&allowWatchBookmarks=true")).await;
+    assert_eq!(limited.told().await, "BOOKMARK", "so that the client goes on from there");
+    assert_eq!(limited.told().await, "end");
+    server.limit_watches(None);
     let mut closed = client.watch(&format!("{SECRETS}?watch=1")).await;
     server.close_watches();
     assert_eq!(closed.told().await, "end");
