@@ -96,3 +96,38 @@ async fn lists_are_of_any_version_that_is_known() {
     assert_eq!(future.body["details"]["causes"][0]["reason"], "ResourceVersionTooLarge");
     assert_eq!(client.get(&format!("{SECRETS}?resourceVersion=x")).await.code, 422);
 }
+
+#[tokio::test]
+async fn options_that_exclude_each_other_are_refused() {
+    let (_server, client) = server().await;
+    for (query, error) in [
+        (
+            "resourceVersionMatch=Exact",
+            "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided",
+        ),
+        (
+            "resourceVersionMatch=Exact&resourceVersion=0",
+            "resourceVersionMatch: Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+        ),
+        (
+            "resourceVersionMatch=NotOlderThan&resourceVersion=1&continue=x",
+            "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden when continue is provided",
+        ),
+        (
+            "resourceVersionMatch=Never&resourceVersion=1",
+            "resourceVersionMatch: Unsupported value: \"Never\": supported values: \"Exact\", \"NotOlderThan\", \"\"",
+        ),
+        ("sendInitialEvents=true", "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list"),
+        (
+            "watch=1&sendInitialEvents=true",
+            "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        ),
+        (
+            "watch=1&resourceVersionMatch=NotOlderThan",
+            "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        ),
+    ] {
+        let message = format!("ListOptions.meta.k8s.io \"\" is invalid: {error}");
+        client.get(&format!("{SECRETS}?{query}")).await.refuses(422, "Invalid", &message);
+    }
+}
