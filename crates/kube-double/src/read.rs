@@ -56,6 +56,9 @@ impl State {
                 let exact = call.query("resourceVersionMatch") == "Exact";
                 (if exact { asked } else { current }, None)
             }
+            _ if !asked.is_empty() && asked != "0" => {
+                return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
+            }
             token => {
                 let token = continued(token).ok_or_else(|| Status::bad_request("continue key is not valid"))?;
                 (token.0, Some(token.1))

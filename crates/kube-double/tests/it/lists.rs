@@ -71,6 +71,11 @@ async fn pages_are_of_one_version_until_it_is_compacted() {
     let token = second["metadata"]["continue"].as_str().unwrap().replace('=', "%3D").replace('+', "%2B");
     let last = client.get(&format!("{SECRETS}?limit=2&continue={token}")).await.ok();
     assert_eq!((names(&last), last["metadata"].get("continue")), (vec!["e"], None));
+    client.get(&format!("{SECRETS}?resourceVersion=1&continue={token}")).await.refuses(
+        400,
+        "BadRequest",
+        "specifying resource version is not allowed when using continue",
+    );
     server.compact();
     client.post(SECRETS, &secret("f")).await.ok();
     let late = client.get(&format!("{SECRETS}?limit=2&continue={token}")).await;
