@@ -61,7 +61,7 @@ pub(super) async fn run(args: TapArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A time as PromQL's `@` takes it: seconds since 1970.
+/// A time as `PromQL`'s `@` takes it: seconds since 1970.
 fn seconds(milliseconds: i64) -> String {
     let sign = if milliseconds < 0 { "-" } else { "" };
     format!("{sign}{}.{:03}", milliseconds.unsigned_abs() / 1000, milliseconds.unsigned_abs() % 1000)
