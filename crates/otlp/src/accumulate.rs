@@ -75,6 +75,16 @@ impl Totals {
         self.streams.len()
     }
 
+    /// What they take in memory, about.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Forgets all streams: they are not added up any more.
+    pub fn clear(&mut self) {
+        (self.streams, self.bytes) = (HashMap::new(), 0);
+    }
+
     /// How many streams were forgotten because they were idle.
     pub const fn evicted(&self) -> u64 {
         self.evicted

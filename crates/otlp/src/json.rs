@@ -17,8 +17,14 @@ use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visito
 
 /// The text is not an `ExportMetricsServiceRequest` in JSON.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct NotJson(#[from] serde_json::Error);
+pub enum NotJson {
+    /// Not the JSON of one.
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    /// More than there may be, in binary.
+    #[error("it becomes more bytes than it may")]
+    TooLarge,
+}
 
 /// A message: its fields by their names.
 type Message = &'static [Field];
@@ -186,24 +192,40 @@ const fn map() -> Message {
     &[Field("values", 1, Type::Many(key_value))]
 }
 
-/// Writes a request that came as JSON in binary, in the place of what `out` holds.
+/// Writes a request that came as JSON in binary, in the place of what `out` holds, to `limit` bytes at most.
 ///
 /// # Errors
-/// When it is no JSON, nests deeper than 128, or a value is not of its field's type.
-pub fn protobuf_of_json(json: &[u8], out: &mut Vec<u8>) -> Result<(), NotJson> {
+/// When it is no JSON, nests deeper than 128, or a value is not of its field's type; when it is too large.
+pub fn protobuf_of_json(json: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), NotJson> {
     out.clear();
     let mut reader = serde_json::Deserializer::from_slice(json);
-    let out = RefCell::new(out);
-    Walk { fields: request(), out: &out }.deserialize(&mut reader)?;
-    reader.end()?;
-    Ok(())
+    let out = Out { bytes: RefCell::new(out), limit };
+    let walked = Walk { fields: request(), out: &out }.deserialize(&mut reader).and_then(|()| reader.end());
+    if out.bytes.borrow().len() > limit {
+        return Err(NotJson::TooLarge);
+    }
+    Ok(walked?)
+}
+
+/// What is written, and how much it may be.
+struct Out<'b> {
+    bytes: RefCell<&'b mut Vec<u8>>,
+    limit: usize,
+}
+
+impl Out<'_> {
+    fn put<E: Error>(&self, put: impl FnOnce(&mut Vec<u8>)) -> Result<(), E> {
+        let mut bytes = self.bytes.borrow_mut();
+        put(&mut bytes);
+        if bytes.len() > self.limit { Err(E::custom("too large")) } else { Ok(()) }
+    }
 }
 
 /// Reads one JSON object and appends the fields of its message.
 #[derive(Clone, Copy)]
 struct Walk<'o, 'b> {
     fields: Message,
-    out: &'o RefCell<&'b mut Vec<u8>>,
+    out: &'o Out<'b>,
 }
 
 /// Reads one value, and appends it as a field. `null` is a field that is not there.
@@ -211,7 +233,7 @@ struct Walk<'o, 'b> {
 struct Value<'o, 'b> {
     number: u32,
     kind: Type,
-    out: &'o RefCell<&'b mut Vec<u8>>,
+    out: &'o Out<'b>,
 }
 
 impl<'de> DeserializeSeed<'de> for Walk<'_, '_> {
@@ -301,9 +323,9 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
         let Type::One(fields) = self.kind else {
             return Err(A::Error::invalid_type(serde::de::Unexpected::Map, &self));
         };
-        let start = begin_message(&mut self.out.borrow_mut(), self.number);
+        let start = begin_message(&mut self.out.bytes.borrow_mut(), self.number);
         Walk { fields: fields(), out: self.out }.visit_map(map)?;
-        end_message(&mut self.out.borrow_mut(), start);
+        end_message(&mut self.out.bytes.borrow_mut(), start);
         Ok(())
     }
 
@@ -320,18 +342,17 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
             return Ok(());
         }
         // Number 0 is no field: only the values are written.
-        let start = begin_message(&mut self.out.borrow_mut(), self.number);
+        let start = begin_message(&mut self.out.bytes.borrow_mut(), self.number);
         while list.next_element_seed(Self { kind: element, number: 0, ..self })?.is_some() {}
-        end_message(&mut self.out.borrow_mut(), start);
+        end_message(&mut self.out.bytes.borrow_mut(), start);
         Ok(())
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
         match self.kind {
             Type::Bool => self.varint(value.into()),
-            _ => return Err(E::invalid_type(serde::de::Unexpected::Bool(value), &self)),
+            _ => Err(E::invalid_type(serde::de::Unexpected::Bool(value), &self)),
         }
-        Ok(())
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
@@ -344,9 +365,8 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
             }
             #[expect(clippy::cast_precision_loss, reason = "the field is a double")]
             Type::Double => self.fixed((value as f64).to_bits()),
-            _ => return Err(wrong()),
+            _ => Err(wrong()),
         }
-        Ok(())
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
@@ -357,9 +377,8 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
             Type::Sfixed => self.fixed(value.cast_unsigned()),
             #[expect(clippy::cast_precision_loss, reason = "the field is a double")]
             Type::Double => self.fixed((value as f64).to_bits()),
-            _ => return Err(wrong()),
+            _ => Err(wrong()),
         }
-        Ok(())
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
@@ -374,9 +393,8 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
                     Err(_) => self.visit_i64(whole),
                 };
             }
-            _ => return Err(E::invalid_type(serde::de::Unexpected::Float(value), &self)),
+            _ => Err(E::invalid_type(serde::de::Unexpected::Float(value), &self)),
         }
-        Ok(())
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
@@ -394,9 +412,8 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
             Type::Int | Type::Sint | Type::Sfixed => {
                 return self.visit_i64(value.parse().ok().ok_or_else(wrong)?);
             }
-            _ => return Err(E::invalid_type(serde::de::Unexpected::Str(value), &self)),
+            _ => Err(E::invalid_type(serde::de::Unexpected::Str(value), &self)),
         }
-        Ok(())
     }
 }
 
@@ -405,24 +422,22 @@ impl Value<'_, '_> {
         matches!(self.kind, Type::Unsigned(_) | Type::Fixed | Type::Int | Type::Sint | Type::Sfixed)
     }
 
-    fn varint(&self, value: u64) {
-        let mut out = self.out.borrow_mut();
-        match self.number {
-            0 => put_varint(&mut out, value),
-            number => put_varint_field(&mut out, number, value),
-        }
+    fn varint<E: Error>(&self, value: u64) -> Result<(), E> {
+        self.out.put(|out| match self.number {
+            0 => put_varint(out, value),
+            number => put_varint_field(out, number, value),
+        })
     }
 
-    fn fixed(&self, bits: u64) {
-        let mut out = self.out.borrow_mut();
-        match self.number {
+    fn fixed<E: Error>(&self, bits: u64) -> Result<(), E> {
+        self.out.put(|out| match self.number {
             0 => out.extend_from_slice(&bits.to_le_bytes()),
-            number => put_fixed64(&mut out, number, bits),
-        }
+            number => put_fixed64(out, number, bits),
+        })
     }
 
-    fn bytes(&self, bytes: &[u8]) {
-        put_len_delimited(&mut self.out.borrow_mut(), self.number, bytes);
+    fn bytes<E: Error>(&self, bytes: &[u8]) -> Result<(), E> {
+        self.out.put(|out| put_len_delimited(out, self.number, bytes))
     }
 }
 

@@ -33,9 +33,12 @@ pub enum TranslateError {
     /// It is no `ExportMetricsServiceRequest`.
     #[error("{0}")]
     Malformed(#[from] Malformed),
-    /// It is, or becomes, more than there may be.
+    /// It becomes more bytes than there may be.
+    #[error("it becomes more bytes than it may")]
+    TooLarge,
+    /// It has, or becomes, more of something than there may be.
     #[error("more than {limit} {what}")]
-    TooLarge {
+    TooMany {
         /// Of what.
         what: &'static str,
         /// How many there may be.
@@ -282,7 +285,7 @@ impl Pass<'_> {
 
     const fn count_point(&mut self) -> Result<(), TranslateError> {
         if self.translation.points == MAX_POINTS {
-            return Err(TranslateError::TooLarge { what: "data points", limit: MAX_POINTS });
+            return Err(TranslateError::TooMany { what: "data points", limit: MAX_POINTS });
         }
         self.translation.points += 1;
         Ok(())
@@ -320,13 +323,12 @@ impl Pass<'_> {
 
     pub(crate) fn put_of(&mut self, series: &Series<'_>, point: Option<u32>) -> Result<(), Failure> {
         if u64::from(self.encoder.count()) == MAX_POINTS {
-            return Err(TranslateError::TooLarge { what: "series", limit: MAX_POINTS }.into());
+            return Err(TranslateError::TooMany { what: "series", limit: MAX_POINTS }.into());
         }
         self.encoder.series(series);
         let limit = self.rules.limits.output_bytes;
         if limit > 0 && self.encoder.encoded_len() > limit {
-            let what = "bytes once it is a write request";
-            return Err(TranslateError::TooLarge { what, limit: limit as u64 }.into());
+            return Err(TranslateError::TooLarge.into());
         }
         if let Some(point) = point.filter(|_| self.rules.note_series) {
             self.translation.series.push((series_hash(&series.labels), point));

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use otlp::accumulate::Totals;
 use quota::rate::Rate;
 use quota::series::ActiveSeries;
 use quota::window::{SlidingWindow, Standing};
@@ -22,6 +23,9 @@ pub(crate) struct Allowance {
     windows: Mutex<Vec<(RateLimit, SlidingWindow)>>,
     series: ActiveSeries,
     connections: AtomicU32,
+    /// What its deltas came to, if they are accumulated: like all else here it outlives reloads, and begins before the tenant
+    /// has a log.
+    deltas: Mutex<Totals>,
     /// How many requests each limit refused, in whole or in part.
     refused: [AtomicU64; Limit::ALL.len()],
 }
@@ -96,6 +100,7 @@ impl Default for Allowance {
             windows: Mutex::default(),
             series: ActiveSeries::new(seed),
             connections: AtomicU32::new(0),
+            deltas: Mutex::default(),
             refused: Default::default(),
         }
     }
@@ -128,6 +133,11 @@ impl Allowance {
     /// When they are too many; they do not count then.
     pub(crate) fn take_bytes(&self, limits: &TenantLimits, bytes: u64) -> Result<(), Exceeded> {
         self.take(Limit::Bytes, (bytes, limits.bytes_per_second), limits)
+    }
+
+    /// The running totals of its deltas.
+    pub(crate) const fn deltas(&self) -> &Mutex<Totals> {
+        &self.deltas
     }
 
     /// Takes samples and histograms that are about to be stored.

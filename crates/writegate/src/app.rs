@@ -203,7 +203,7 @@ impl Gateway {
         let gate = Gate::new(
             Arc::clone(&engine.tenants),
             Arc::clone(&authentication),
-            config.limits.clone(),
+            &config,
             Arc::clone(&push_stats),
             Arc::clone(&closing),
         );
@@ -369,10 +369,10 @@ impl App {
         authentication.begin();
         self.authentication.store(Arc::new(authentication));
         self.engine.set_limits(log_limits, &new);
-        if diff.limits {
+        if diff.limits || diff.otlp {
             let stats = Arc::clone(&self.push_stats);
             let (tenants, authentication) = (Arc::clone(&self.engine.tenants), Arc::clone(&self.authentication));
-            let gate = Gate::new(tenants, authentication, new.limits.clone(), stats, Arc::clone(&self.closing));
+            let gate = Gate::new(tenants, authentication, &new, stats, Arc::clone(&self.closing));
             self.gate.store(Arc::new(gate));
         }
         self.engine.deliveries.configure(&new.endpoints, &new.tenants).await;

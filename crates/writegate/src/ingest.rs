@@ -1,8 +1,12 @@
 //! The ingest listeners: accept, serve, and let go politely. What a push is, is in `push.rs`.
 
+mod answer;
 mod body;
 mod connection;
+mod dialect;
 mod examine;
+mod grpc;
+mod otlp;
 mod push;
 mod refusal;
 mod route;
@@ -28,7 +32,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use writegate_config::{Limits, Listener};
+use writegate_config::{Config, Listener};
 
 use self::connection::{Serving, Watched};
 pub(crate) use self::push::Gate;
@@ -49,7 +53,7 @@ const READ_AT_ONCE: usize = 16 * 1024;
 #[derive(Debug)]
 pub(crate) struct PushStats {
     /// By status code: those this gateway answers.
-    answers: [(u16, AtomicU64); 11],
+    answers: [(u16, AtomicU64); 12],
     refused: [AtomicU64; Reason::ALL.len()],
     /// From the first byte of the header to the answer, of accepted pushes.
     pub(crate) seconds: Histogram,
@@ -65,7 +69,8 @@ pub(crate) struct PushStats {
 
 impl Default for PushStats {
     fn default() -> Self {
-        let answers = [200, 204, 400, 401, 403, 404, 405, 409, 415, 429, 503].map(|code| (code, AtomicU64::new(0)));
+        let answers =
+            [200, 204, 400, 401, 403, 404, 405, 409, 413, 415, 429, 503].map(|code| (code, AtomicU64::new(0)));
         Self {
             answers,
             refused: Default::default(),
@@ -105,16 +110,25 @@ impl PushStats {
 }
 
 impl Gate {
-    /// A gate for these tenants within these limits.
+    /// A gate for these tenants, with the limits and the options of a configuration.
     pub(crate) fn new(
         tenants: Arc<Tenants>,
         authentication: Arc<ArcSwap<Authentication>>,
-        limits: Limits,
+        config: &Config,
         stats: Arc<PushStats>,
         closing: Arc<AtomicBool>,
     ) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        Self { tenants, authentication, limits, decoders: Semaphore::new(cores), closing, stats }
+        Self {
+            tenants,
+            authentication,
+            limits: config.limits.clone(),
+            otlp: Arc::new(otlp::options(&config.otlp)),
+            deltas: otlp::deltas(&config.otlp),
+            decoders: Semaphore::new(cores),
+            closing,
+            stats,
+        }
     }
 }
 

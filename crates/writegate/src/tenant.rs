@@ -12,7 +12,7 @@ use schedule::order::LogOrder;
 use segment_log::{AppendError, CursorError, Log, OpenLogError, Position, Start, Store};
 use tokio::sync::watch;
 pub(crate) use writegate_config::TenantName;
-use writegate_config::{Config, TenantLimits, TenantPattern, Tenants as Settings};
+use writegate_config::{Config, DeltaTemporality, TenantLimits, TenantPattern, Tenants as Settings};
 
 use crate::allowance::Allowance;
 use crate::chain::Chain;
@@ -307,6 +307,10 @@ impl Tenants {
         for tenant in self.list() {
             tenant.limits.store(Arc::new(config.limits_of(&tenant.name)));
             apply(&config.tenants, &tenant.name, &tenant.log);
+            let configured = config.tenants.get(&tenant.name);
+            if configured.is_none_or(|tenant| tenant.delta_temporality == DeltaTemporality::Reject) {
+                tenant.allowance.deltas().lock().unwrap_or_else(PoisonError::into_inner).clear();
+            }
         }
     }
 

@@ -45,7 +45,7 @@ proptest! {
     #[test]
     fn json_is_the_same_request(request in requests()) {
         let mut protobuf = Vec::new();
-        protobuf_of_json(request.json().to_string().as_bytes(), &mut protobuf).unwrap();
+        protobuf_of_json(request.json().to_string().as_bytes(), usize::MAX, &mut protobuf).unwrap();
         let decoded = Request::decode(protobuf.as_slice()).unwrap();
         prop_assert_eq!(decoded.encode_to_vec(), request.encode_to_vec());
     }
@@ -71,6 +71,6 @@ proptest! {
     #[test]
     fn text_that_is_no_json_is_refused_and_nothing_panics(text in "[\\[\\]{}\":,a-z0-9.-]{0,60}") {
         let mut out = Vec::new();
-        drop(protobuf_of_json(text.as_bytes(), &mut out));
+        drop(protobuf_of_json(text.as_bytes(), usize::MAX, &mut out));
     }
 }

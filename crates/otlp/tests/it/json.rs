@@ -9,7 +9,7 @@ use crate::oracle::{ExportMetricsServiceResponse, Request, Status};
 
 fn of(json: &str) -> Result<Request, String> {
     let mut protobuf = Vec::new();
-    protobuf_of_json(json.as_bytes(), &mut protobuf).map_err(|error| error.to_string())?;
+    protobuf_of_json(json.as_bytes(), usize::MAX, &mut protobuf).map_err(|error| error.to_string())?;
     Ok(Request::decode(protobuf.as_slice()).expect("protobuf"))
 }
 
@@ -116,6 +116,14 @@ fn what_is_no_request_is_an_error_with_its_place() {
     }
     let deep = "{\"arrayValue\":{\"values\":[".repeat(200);
     assert!(point(&format!("\"attributes\": [{{\"value\": {deep}")).unwrap_err().contains("recursion limit"));
+}
+
+#[test]
+fn what_becomes_too_large_is_an_error_before_it_is_written() {
+    let json = format!("{{\"resourceMetrics\":[{{\"scopeMetrics\":[{{\"schemaUrl\":\"{}\"}}]}}]}}", "x".repeat(100));
+    let mut out = Vec::new();
+    assert!(matches!(protobuf_of_json(json.as_bytes(), 99, &mut out), Err(otlp::NotJson::TooLarge)));
+    assert!(protobuf_of_json(json.as_bytes(), 200, &mut out).is_ok());
 }
 
 #[test]

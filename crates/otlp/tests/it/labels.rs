@@ -199,5 +199,5 @@ fn what_becomes_too_large_ends_the_translation() {
     let limits = Limits { output_bytes: 100, ..Limits::default() };
     let metrics: Vec<_> = (0..10).map(|n| gauge(&format!("metric_{n}"), 1.0, &[])).collect();
     let error = translate_within(&of(&[], metrics.into()), &Options::default(), limits, None).unwrap_err();
-    assert_eq!(error.to_string(), "more than 100 bytes once it is a write request");
+    assert_eq!(error, otlp::TranslateError::TooLarge);
 }

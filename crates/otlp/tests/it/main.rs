@@ -36,7 +36,7 @@ fn translate_within(
     deltas: Option<Session<'_>>,
 ) -> Result<Translated, TranslateError> {
     let (mut protobuf, mut bytes) = (Vec::new(), Vec::new());
-    protobuf_of_json(request.to_string().as_bytes(), &mut protobuf).unwrap();
+    protobuf_of_json(request.to_string().as_bytes(), usize::MAX, &mut protobuf).unwrap();
     let rules = Rules { options, limits, note_series: true };
     let translation = Translator::new().translate(&protobuf, rules, deltas, &mut bytes)?;
     sound(&bytes, &translation, limits);

@@ -1,8 +1,8 @@
 //! The `/metrics` page, rendered from the counters and books where they live: there is no registry to keep in step.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use remote_write::Counts;
 
@@ -162,6 +162,7 @@ fn limits(page: &mut Page, tenants: &[Arc<Tenant>]) {
     for tenant in tenants {
         page.sample(&[("tenant", tenant.name.as_str())], tenant.receiving_bytes());
     }
+    deltas(page, tenants);
     page.family("writegate_tenant_limit", Kind::Gauge, "What a tenant may send, where it is limited.");
     for tenant in tenants {
         let limits = tenant.limits();
@@ -183,6 +184,34 @@ fn limits(page: &mut Page, tenants: &[Arc<Tenant>]) {
         for limit in Limit::ALL {
             let labels = [("tenant", tenant.name.as_str()), ("limit", limit.key())];
             page.sample(&labels, tenant.allowance.refused(limit));
+        }
+    }
+}
+
+/// What tenants' deltas came to.
+fn deltas(page: &mut Page, tenants: &[Arc<Tenant>]) {
+    let all: Vec<_> = tenants
+        .iter()
+        .map(|tenant| {
+            let totals = tenant.allowance.deltas().lock().unwrap_or_else(PoisonError::into_inner);
+            (tenant.name.as_str(), [totals.streams() as u64, totals.bytes(), totals.evicted()])
+        })
+        .collect();
+    for (index, (name, kind, help)) in [
+        ("writegate_delta_streams", Kind::Gauge, "Streams whose deltas are added up."),
+        ("writegate_delta_bytes", Kind::Gauge, "Memory of the running totals of deltas, about."),
+        (
+            "writegate_delta_streams_evicted_total",
+            Kind::Counter,
+            "Streams forgotten because no delta came for too long.",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        page.family(name, kind, help);
+        for (tenant, values) in &all {
+            page.sample(&[("tenant", tenant)], values[index]);
         }
     }
 }

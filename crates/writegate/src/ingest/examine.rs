@@ -9,6 +9,7 @@ use remote_write::compression::{Compressor, DecompressError, Decompressor};
 use remote_write::wire::Malformed;
 use remote_write::{Compression, Counts, Protocol, concat, read, split};
 
+use super::otlp::{self, OtlpReading, OtlpWorkspace, Points};
 use super::refusal::{Reason, Refusal};
 use crate::allowance::Exceeded;
 use crate::buffer;
@@ -20,14 +21,36 @@ use crate::tenant::Account;
 /// How a body is to be read.
 #[derive(Clone, Debug)]
 pub(super) struct Reading {
+    pub(super) source: Source,
+    /// Of what is stored.
     pub(super) protocol: Protocol,
-    /// As declared; the body's own magic number decides.
-    pub(super) compression: Compression,
-    /// Whether the listener takes zstd.
-    pub(super) zstd: bool,
     pub(super) rules: Rules,
     /// In bytes; 0 means no limit.
     pub(super) decoded_limit: u64,
+}
+
+/// What a body is before it is a write request.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    /// One that is compressed.
+    RemoteWrite {
+        /// As declared; the body's own magic number decides.
+        compression: Compression,
+        /// Whether the listener takes zstd.
+        zstd: bool,
+    },
+    /// OTLP, to be translated.
+    Otlp(OtlpReading),
+}
+
+impl Reading {
+    /// The limit as a number of bytes.
+    pub(super) fn decoded_limit_or_all(&self) -> usize {
+        match self.decoded_limit {
+            0 => usize::MAX,
+            limit => usize::try_from(limit).unwrap_or(usize::MAX),
+        }
+    }
 }
 
 /// A request that was read and checked.
@@ -48,6 +71,8 @@ pub(super) struct Examined {
     pub(super) exceeded: Option<Exceeded>,
     /// What a v1 request says of metric families.
     pub(super) families: Vec<Family>,
+    /// What became of the points of an OTLP request.
+    pub(super) points: Points,
 }
 
 /// What the log gets of a request, or of a part of it.
@@ -75,6 +100,7 @@ struct Workspace {
     /// v2 requests whose symbol table is written anew.
     rebuilt: Vec<u8>,
     compressed: Vec<u8>,
+    otlp: OtlpWorkspace,
 }
 
 thread_local! {
@@ -86,6 +112,7 @@ thread_local! {
         decoded: Vec::new(),
         rebuilt: Vec::new(),
         compressed: Vec::new(),
+        otlp: OtlpWorkspace::default(),
     });
 }
 
@@ -105,17 +132,25 @@ pub(super) fn examine(body: &Bytes, reading: &Reading, account: &Account) -> Res
 
 impl Workspace {
     fn examine(&mut self, body: &Bytes, reading: &Reading, account: &Account) -> Result<Examined, Refusal> {
-        let limit = match reading.decoded_limit {
-            0 => usize::MAX,
-            limit => usize::try_from(limit).unwrap_or(usize::MAX),
+        let (as_it_came, translation) = match &reading.source {
+            Source::RemoteWrite { compression, zstd } => {
+                let actual = self
+                    .decompressor
+                    .decompress(*compression, body, reading.decoded_limit_or_all(), &mut self.decoded)
+                    .map_err(|error| refuse_body(&error, reading))?;
+                if actual == Compression::Zstd && !zstd {
+                    return Err(Refusal::Malformed("the body is zstd, which this listener does not take".to_owned()));
+                }
+                (Some(actual), None)
+            }
+            Source::Otlp(otlp) => {
+                let (decompressor, decoded) = (&mut self.decompressor, &mut self.decoded);
+                let translation = self.otlp.translate(body, (reading, otlp), decompressor, account, decoded)?;
+                (None, Some(translation))
+            }
         };
-        let actual = self
-            .decompressor
-            .decompress(reading.compression, body, limit, &mut self.decoded)
-            .map_err(|error| refuse_body(&error, reading))?;
-        if actual == Compression::Zstd && !reading.zstd {
-            return Err(Refusal::Malformed("the body is zstd, which this listener does not take".to_owned()));
-        }
+        let mut refused = translation.as_ref().map(otlp::refused_counts).unwrap_or_default();
+        let untranslated = refused.iter().fold(Counts::default(), |sum, (_, counts)| sum + *counts);
         let checked = self
             .checker
             .check(reading.protocol, &self.decoded, &reading.rules)
@@ -123,18 +158,25 @@ impl Workspace {
         // Before its series count: those of a request that is refused are none of the tenant's.
         let taken = checked.accepted;
         if let Err(exceeded) = account.allowance.take_samples(&account.limits, taken) {
+            refuse_too(&mut refused, checked.rejected);
             return Ok(Examined {
-                received: checked.received,
+                received: checked.received + untranslated,
                 accepted: taken,
-                refused: refused_counts(checked.rejected),
+                refused,
                 complaint: None,
                 highest_timestamp: None,
                 records: Vec::new(),
                 exceeded: Some(exceeded),
                 families: Vec::new(),
+                points: Points::default(),
             });
         }
-        let too_many = excess(&checked, &self.decoded, account).map_err(|malformed| no_write_request(&malformed))?;
+        let mut too_many =
+            excess(&checked, &self.decoded, account).map_err(|malformed| no_write_request(&malformed))?;
+        let without_room = match &translation {
+            Some(translation) if !too_many.is_empty() => otlp::widen(&mut too_many, translation),
+            _ => 0,
+        };
         let checked = if too_many.is_empty() {
             checked
         } else {
@@ -163,21 +205,25 @@ impl Workspace {
         } else if checked.rebuild_symbols {
             concat::merge_v2(&[whole], &mut self.rebuilt).map_err(|malformed| no_write_request(&malformed))?;
             vec![compressed(&self.rebuilt, reading, &checked, &mut self.compressor, &mut self.compressed)?]
-        } else if checked.mended.is_some() {
-            vec![compressed(whole, reading, &checked, &mut self.compressor, &mut self.compressed)?]
-        } else {
-            let meta = describe(reading, actual, whole.len(), &checked);
+        } else if let Some(compression) = as_it_came.filter(|_| checked.mended.is_none()) {
+            let meta = describe(reading, compression, whole.len(), &checked);
             vec![NewRecord { counts: checked.accepted, meta, body: body.clone() }]
+        } else {
+            vec![compressed(whole, reading, &checked, &mut self.compressor, &mut self.compressed)?]
         };
+        refuse_too(&mut refused, checked.rejected);
+        let complaint = (!checked.rejected.is_empty()).then(|| checked.rejected.describe(checked.received_series));
+        let points = translation.map(|translation| otlp::points(&translation, without_room, complaint.as_deref()));
         Ok(Examined {
-            received: checked.received,
+            received: checked.received + untranslated,
             accepted: checked.accepted,
-            refused: refused_counts(checked.rejected),
-            complaint: (!checked.rejected.is_empty()).then(|| checked.rejected.describe(checked.received_series)),
+            refused,
+            complaint,
             highest_timestamp: checked.timestamps.map(|(_, highest)| highest),
             records,
             exceeded: None,
             families,
+            points: points.unwrap_or_default(),
         })
     }
 }
@@ -276,17 +322,19 @@ fn refuse_body(error: &DecompressError, reading: &Reading) -> Refusal {
     }
 }
 
-fn refused_counts(rejected: &Rejected) -> Vec<(Reason, Counts)> {
-    RejectReason::ALL
-        .into_iter()
-        .map(|reason| {
-            let counted_as = match reason {
-                RejectReason::Invalid => Reason::Invalid,
-                RejectReason::LabelLimit => Reason::LabelLimit,
-                RejectReason::ActiveSeries => Reason::ActiveSeries,
-            };
-            (counted_as, rejected.of(reason).counts)
-        })
-        .filter(|(_, counts)| !counts.is_zero())
-        .collect()
+/// Adds what the check refused to what the translation did.
+fn refuse_too(refused: &mut Vec<(Reason, Counts)>, rejected: &Rejected) {
+    for reason in RejectReason::ALL {
+        let counts = rejected.of(reason).counts;
+        let counted_as = match reason {
+            RejectReason::Invalid => Reason::Invalid,
+            RejectReason::LabelLimit => Reason::LabelLimit,
+            RejectReason::ActiveSeries => Reason::ActiveSeries,
+        };
+        match refused.iter_mut().find(|(known, _)| *known == counted_as) {
+            Some((_, sum)) => *sum += counts,
+            None if !counts.is_zero() => refused.push((counted_as, counts)),
+            None => {}
+        }
+    }
 }

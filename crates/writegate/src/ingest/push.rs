@@ -9,8 +9,8 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
 use hyper::body::{Body, Incoming};
+use otlp::answer::Encoding;
 use quota::fair::Reservation;
 use quota::window::Standing;
 use remote_write::check::Rules;
@@ -18,10 +18,14 @@ use remote_write::{Compression, Counts, Protocol, compression, content};
 use segment_log::{AppendError, Entry};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant as Deadline, timeout_at};
-use writegate_config::{Limits, Listener};
+use writegate_config::{DeltaTemporality, Limits, Listener};
 
+use super::answer::AnswerBody;
 use super::body::{self, BodyError, BodyLimits};
-use super::examine::{self, Examined, NewRecord, Reading};
+use super::dialect::{self, Dialect};
+use super::examine::{self, Examined, NewRecord, Reading, Source};
+use super::grpc;
+use super::otlp::{OtlpReading, Packing};
 use super::refusal::{self, Reason, Refusal};
 use super::route::{self, PathTenant, Route};
 use super::tenancy;
@@ -45,6 +49,10 @@ pub(crate) struct Gate {
     pub(super) tenants: Arc<Tenants>,
     pub(super) authentication: Arc<ArcSwap<Authentication>>,
     pub(super) limits: Limits,
+    /// How OTLP metrics become series.
+    pub(super) otlp: Arc<otlp::Options>,
+    /// What the running totals of a tenant's deltas may take.
+    pub(super) deltas: otlp::accumulate::Settings,
     /// How many huge bodies may be decoded at once: each may take `decoded_bytes` of memory.
     pub(super) decoders: Semaphore,
     pub(super) closing: Arc<AtomicBool>,
@@ -65,29 +73,37 @@ pub(super) async fn push(
     settings: &Settings,
     peer: &Peer,
     request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Cut> {
+) -> Result<Response<AnswerBody>, Cut> {
     let started = Instant::now();
     let (parts, incoming) = request.into_parts();
+    let route = route::route(parts.uri.path());
+    let dialect = Dialect::of(&parts, route, &settings.listener);
     let (mut incoming, mut standing) = (Some(incoming), None);
-    let mut response = match receive(gate, settings, peer, (&parts, &mut incoming), &mut standing).await {
-        Ok(response) => response,
+    let received = receive(gate, settings, peer, (&parts, route, dialect), &mut incoming, &mut standing).await;
+    let (mut response, status) = match received {
+        Ok(response) => {
+            let status = response.status();
+            (response, status)
+        }
         Err(Failure::Cut(cut)) => return Err(cut),
         Err(Failure::Refused(refusal)) => {
             if let Some(reason) = refusal.reason() {
                 gate.stats.refused(reason);
             }
-            tracing::debug!(path = parts.uri.path(), status = refusal.status().as_u16(), %refusal, "push refused");
+            // Of gRPC too, which says it in other words, this is what an operator counts.
+            let status = dialect.status(&refusal);
+            tracing::debug!(path = parts.uri.path(), status = status.as_u16(), %refusal, "push refused");
             if let Some(unread) = incoming.filter(|_| !expects_continue(&parts)) {
                 // The sender keeps its connection, and sees the answer: some give up on a stream that is reset behind it.
                 body::ignore(unread).await;
             }
-            refusal.into_response()
+            (dialect.refuse(refusal), status)
         }
     };
     if let Some(standing) = standing {
         refusal::rate_limit_headers(response.headers_mut(), standing);
     }
-    gate.stats.answered(response.status(), started.elapsed());
+    gate.stats.answered(status, started.elapsed());
     Ok(response)
 }
 
@@ -106,16 +122,16 @@ async fn receive(
     gate: &Gate,
     settings: &Settings,
     peer: &Peer,
-    (parts, incoming): (&Parts, &mut Option<Incoming>),
+    (parts, route, dialect): (&Parts, Route<'_>, Dialect),
+    incoming: &mut Option<Incoming>,
     standing: &mut Option<Standing>,
-) -> Result<Response<Full<Bytes>>, Failure> {
+) -> Result<Response<AnswerBody>, Failure> {
     let listener = &settings.listener;
-    let Route::Write(path_tenant) = route::route(parts.uri.path()) else {
-        return Err(Refusal::NotFound.into());
-    };
+    let path_tenant = dialect::path_tenant(route, dialect, listener)?;
     let tenant = admit(gate, settings, peer, parts, path_tenant).await?;
-    if listener.protocols.zstd && route::asks_vm_protocol_version(parts.uri.query()) {
-        return Ok(Response::new(Full::new(Bytes::from_static(b"1"))));
+    let is_remote_write = matches!(route, Route::Write(_));
+    if is_remote_write && listener.protocols.zstd && route::asks_vm_protocol_version(parts.uri.query()) {
+        return Ok(Response::new(AnswerBody::new(Bytes::from_static(b"1"))));
     }
     if parts.method != Method::POST {
         return Err(Refusal::Method.into());
@@ -129,15 +145,26 @@ async fn receive(
     let declared = incoming.as_ref().and_then(|body| body.size_hint().exact());
     peer.connect(&account).map_err(Refusal::Exceeded)?;
     *standing = within_limits(&account, &limited_path(gate, &account, parts), declared)?;
-    let reading = reading(gate, listener, &account, parts)?;
-    let (body, reservation) = match incoming.take() {
+    let mut reading = if is_remote_write {
+        reading(gate, listener, &account, parts)?
+    } else {
+        otlp_reading(gate, &account, dialect, &parts.headers)?
+    };
+    let (mut body, reservation) = match incoming.take() {
         Some(incoming) => read_body(&account, limits, incoming).await?,
         None => (Bytes::new(), None),
     };
     if declared.is_none() {
         account.allowance.take_bytes(&account.limits, body.len() as u64).map_err(Refusal::Exceeded)?;
     }
-    Ok(take(gate, &parts.headers, account, reading, (body, reservation)).await?)
+    if let (Dialect::Grpc, Source::Otlp(otlp)) = (dialect, &mut reading.source) {
+        let (message, is_compressed) = grpc::message(&body)?;
+        body = message;
+        if !is_compressed {
+            otlp.packing = Packing::None;
+        }
+    }
+    Ok(take(gate, (&parts.headers, dialect), account, reading, (body, reservation)).await?)
 }
 
 /// The sender waits for `100 Continue` before it sends the body (RFC 9110 §10.1.1).
@@ -163,14 +190,14 @@ fn within_limits(account: &Account, path: &str, declared: Option<u64>) -> Result
 /// Takes a body that is there: checks it and answers when it is durable.
 async fn take(
     gate: &Gate,
-    headers: &HeaderMap,
+    (headers, dialect): (&HeaderMap, Dialect),
     account: Account,
     reading: Reading,
     (body, reservation): (Bytes, Option<Reservation>),
-) -> Result<Response<Full<Bytes>>, Refusal> {
+) -> Result<Response<AnswerBody>, Refusal> {
     let deadline = Deadline::now() + DURABLE_WITHIN;
-    let vm_protocol =
-        reading.compression == Compression::Zstd || headers.contains_key("x-victoriametrics-remote-write-version");
+    let vm_protocol = matches!(reading.source, Source::RemoteWrite { compression: Compression::Zstd, .. })
+        || headers.contains_key("x-victoriametrics-remote-write-version");
     let protocol = reading.protocol;
     // Whatever it waits for: a decoder's turn, the disk at a tenant's birth, the sync of the record.
     let (mut examined, tenant) = timeout_at(deadline, async {
@@ -201,7 +228,13 @@ async fn take(
         (None, Some(tenant)) => store(&tenant, &mut examined, reservation, deadline).await?,
         (None, None) => {}
     }
-    Ok(answer(gate, protocol, vm_protocol, &examined))
+    Ok(match dialect {
+        Dialect::RemoteWrite => answer(gate, protocol, vm_protocol, &examined),
+        Dialect::Otlp(_) | Dialect::Grpc => {
+            examined.refused.iter().for_each(|(reason, _)| gate.stats.refused(*reason));
+            dialect.accept(examined.points.refused, &examined.points.words)
+        }
+    })
 }
 
 /// A push in a simulation, of a sender that is believed to be `tenant`: all but the network before the gateway.
@@ -222,7 +255,7 @@ pub(crate) async fn push_in_simulation(
         let reading = reading(gate, listener, &account, parts)?;
         let now = crate::clock::monotonic_ns();
         let reservation = account.in_flight.reserve(body.len() as u64, now).ok_or(Refusal::Busy)?;
-        take(gate, &parts.headers, account, reading, (body, Some(reservation))).await
+        take(gate, (&parts.headers, Dialect::RemoteWrite), account, reading, (body, Some(reservation))).await
     };
     taken.await.unwrap_or_else(Refusal::into_response).status()
 }
@@ -272,17 +305,42 @@ fn reading(gate: &Gate, listener: &Listener, account: &Account, parts: &Parts) -
         return Err(off("zstd"));
     }
     Ok(Reading {
+        source: Source::RemoteWrite { compression, zstd: listener.protocols.zstd },
         protocol,
-        compression,
-        zstd: listener.protocols.zstd,
-        rules: Rules {
-            strict: listener.strict,
-            label_names: account.limits.label_names,
-            label_value_bytes: account.limits.label_value_bytes,
-            keep_vm_account_labels: false,
-        },
+        rules: rules(account, listener.strict),
         decoded_limit: gate.limits.decoded_bytes,
     })
+}
+
+/// The same for OTLP, whose encoding the dialect says.
+fn otlp_reading(gate: &Gate, account: &Account, dialect: Dialect, headers: &HeaderMap) -> Result<Reading, Refusal> {
+    let (encoding, packing) = match dialect {
+        Dialect::Otlp(encoding) => (encoding, Packing::of_http(headers)?),
+        Dialect::Grpc => (Encoding::Protobuf, Packing::of(headers, "grpc-encoding")?),
+        Dialect::RemoteWrite => {
+            let what = "OTLP is application/x-protobuf or application/json, and over gRPC application/grpc on HTTP/2";
+            return Err(Refusal::Unsupported(what.to_owned()));
+        }
+    };
+    let tenants = gate.tenants.settings();
+    let temporality = tenants.get(&account.name).map(|tenant| tenant.delta_temporality).unwrap_or_default();
+    let options = Arc::clone(&gate.otlp);
+    let deltas = (temporality == DeltaTemporality::Accumulate).then_some(gate.deltas);
+    Ok(Reading {
+        source: Source::Otlp(OtlpReading { encoding, packing, options, deltas }),
+        protocol: Protocol::V2,
+        rules: rules(account, false),
+        decoded_limit: gate.limits.decoded_bytes,
+    })
+}
+
+fn rules(account: &Account, strict: bool) -> Rules {
+    Rules {
+        strict,
+        label_names: account.limits.label_names,
+        label_value_bytes: account.limits.label_value_bytes,
+        keep_vm_account_labels: false,
+    }
 }
 
 async fn read_body(
@@ -305,7 +363,12 @@ async fn read_body(
 }
 
 async fn examine_somewhere(gate: &Gate, body: Bytes, account: &Account, reading: Reading) -> Result<Examined, Refusal> {
-    if compression::declared_len(&body).is_some_and(|declared| declared <= INLINE_DECODED_BYTES) {
+    let decoded = match &reading.source {
+        Source::RemoteWrite { .. } => compression::declared_len(&body),
+        // What is translated takes about four times as long.
+        Source::Otlp(otlp) => (otlp.packing == Packing::None).then_some(4 * body.len() as u64),
+    };
+    if decoded.is_some_and(|decoded| decoded <= INLINE_DECODED_BYTES) {
         return examine::examine(&body, &reading, account);
     }
     // The semaphore is never closed, and a decoder that panicked has lost this request only.
@@ -389,10 +452,10 @@ fn refuse_append(error: &AppendError) -> Refusal {
     }
 }
 
-fn answer(gate: &Gate, protocol: Protocol, vm_protocol: bool, examined: &Examined) -> Response<Full<Bytes>> {
+fn answer(gate: &Gate, protocol: Protocol, vm_protocol: bool, examined: &Examined) -> Response<AnswerBody> {
     let mut response = match &examined.complaint {
         None => {
-            let mut response = Response::new(Full::default());
+            let mut response = Response::new(AnswerBody::default());
             *response.status_mut() = StatusCode::NO_CONTENT;
             response
         }

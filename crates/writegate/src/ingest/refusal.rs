@@ -2,17 +2,17 @@
 //!
 //! The status decides what a sender does with its data, and senders differ: Prometheus and the OpenTelemetry exporter
 //! drop on any 4xx, vmagent retries all but 400, 409 and 415 for ever. So nothing temporary gets a 4xx, and nothing
-//! permanent gets anything but 400 or, for a zstd block, 409 where a 400 would make vmagent send it all again.
+//! permanent gets anything but 400 or, for a zstd block, 409 where a 400 would make vmagent send it all again. In which words
+//! a sender of OTLP is told the same is in `dialect.rs`.
 
 use std::time::UNIX_EPOCH;
 
-use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use http_body_util::Full;
 use quota::window::Standing;
 use writegate_config::OverLimit;
 
+use super::answer::AnswerBody;
 use crate::allowance::Exceeded;
 use crate::auth::Denied;
 use crate::clock;
@@ -67,7 +67,9 @@ impl Reason {
 pub(super) enum Refusal {
     #[error("nothing is served at this path; push to /api/v1/write (wg-not-found)")]
     NotFound,
-    #[error("remote write is a POST (wg-method)")]
+    #[error("{what} is not taken here; push to another listener, or write `{key}: true` into this one (wg-otlp-off)")]
+    Off { what: &'static str, key: &'static str },
+    #[error("a push is a POST (wg-method)")]
     Method,
     #[error("{0} (wg-unauthenticated)")]
     Unauthenticated(Denied),
@@ -92,6 +94,8 @@ pub(super) enum Refusal {
     Malformed(String),
     #[error("{what} is over the limit of {limit} bytes{seen}; send less at once or raise {key} (wg-too-large)")]
     TooLarge { what: &'static str, limit: u64, seen: String, key: &'static str },
+    #[error("{0}; send less at once (wg-too-large)")]
+    TooMuch(String),
     /// The good series are stored; the text says how many were not, and why.
     #[error("{text}; the rest, if any, is stored (wg-invalid-series)")]
     Partial { text: String, vm_protocol: bool },
@@ -123,7 +127,7 @@ impl From<Denied> for Refusal {
 impl Refusal {
     pub(super) const fn status(&self) -> StatusCode {
         match self {
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::Off { .. } => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
@@ -139,7 +143,8 @@ impl Refusal {
             | Self::TenantName(_)
             | Self::TenantHeader(_)
             | Self::Malformed(_)
-            | Self::TooLarge { .. } => StatusCode::BAD_REQUEST,
+            | Self::TooLarge { .. }
+            | Self::TooMuch(_) => StatusCode::BAD_REQUEST,
             // A 400 makes vmagent send a zstd block once more as snappy, and everything after it too.
             Self::Partial { vm_protocol: true, .. } => StatusCode::CONFLICT,
             Self::Partial { vm_protocol: false, .. } => StatusCode::BAD_REQUEST,
@@ -156,7 +161,7 @@ impl Refusal {
     /// What it counts as; `None` where no data was offered.
     pub(super) const fn reason(&self) -> Option<Reason> {
         match self {
-            Self::NotFound | Self::Method => None,
+            Self::NotFound | Self::Off { .. } | Self::Method => None,
             Self::Unauthenticated(_) | Self::NoKeys(_) => Some(Reason::Unauthenticated),
             Self::Forbidden => Some(Reason::Forbidden),
             Self::Unsupported(_) => Some(Reason::Unsupported),
@@ -165,7 +170,7 @@ impl Refusal {
             | Self::TenantHeader(_)
             | Self::Malformed(_)
             | Self::Partial { .. } => Some(Reason::Invalid),
-            Self::TooLarge { .. } => Some(Reason::TooLarge),
+            Self::TooLarge { .. } | Self::TooMuch(_) => Some(Reason::TooLarge),
             Self::Exceeded(_) => Some(Reason::Rate),
             Self::CheckingOthers | Self::Busy | Self::Full(_) | Self::Failed(_) | Self::Slow => Some(Reason::Full),
             Self::Shutdown => Some(Reason::Shutdown),
@@ -186,9 +191,9 @@ impl Refusal {
     }
 
     /// The response: the text as a line, and the headers its status calls for.
-    pub(super) fn into_response(self) -> Response<Full<Bytes>> {
+    pub(super) fn into_response(self) -> Response<AnswerBody> {
         let status = self.status();
-        let mut response = Response::new(Full::new(Bytes::from(format!("{self}\n"))));
+        let mut response = Response::new(AnswerBody::new(format!("{self}\n")));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

@@ -1,10 +1,16 @@
 //! Every path of the ingest listeners, on one page.
 
+use super::grpc;
+
 /// What a request path asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route<'p> {
     /// A remote-write push; some paths name the tenant.
     Write(PathTenant<'p>),
+    /// OTLP metrics over HTTP. The paths are OTLP's own, Mimir's and Prometheus'.
+    Otlp,
+    /// OTLP metrics over gRPC.
+    Grpc,
     /// Nothing is served here.
     NotFound,
 }
@@ -26,6 +32,12 @@ pub(super) fn route(path: &str) -> Route<'_> {
     let path = path.strip_suffix('/').unwrap_or(path);
     if let "/api/v1/write" | "/api/v1/push" | "/api/v1/receive" | "/api/prom/push" = path {
         return Route::Write(PathTenant::None);
+    }
+    if let "/v1/metrics" | "/otlp/v1/metrics" | "/api/v1/otlp/v1/metrics" = path {
+        return Route::Otlp;
+    }
+    if path == grpc::EXPORT {
+        return Route::Grpc;
     }
     let name = |segment| Route::Write(PathTenant::Name(segment));
     if let Some(tenant) = middle(path, "/api/metrics/v1/", "/api/v1/receive") {
@@ -62,6 +74,10 @@ mod tests {
         for path in ["/api/v1/write", "/api/v1/push", "/api/v1/receive", "/api/prom/push"] {
             check(path, Route::Write(PathTenant::None));
         }
+        for path in ["/v1/metrics", "/otlp/v1/metrics", "/api/v1/otlp/v1/metrics"] {
+            check(path, Route::Otlp);
+        }
+        check("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", Route::Grpc);
         check("/team-a/api/v1/write", Route::Write(PathTenant::Name("team-a")));
         check("/api/metrics/v1/team-a/api/v1/receive", Route::Write(PathTenant::Name("team-a")));
         check("/insert/12:3/prometheus/api/v1/write", Route::Write(PathTenant::Account("12:3")));

@@ -57,7 +57,7 @@ impl Life {
         let authentication = Authentication::load(config, &Providers::default()).expect("no credentials");
         let authentication = Arc::new(ArcSwap::from_pointee(authentication));
         let (tenants, stats) = (Arc::clone(&engine.tenants), Arc::default());
-        let gate = Gate::new(tenants, authentication, config.limits.clone(), stats, Arc::clone(&closing));
+        let gate = Gate::new(tenants, authentication, config, stats, Arc::clone(&closing));
         let listener = config.listeners.first().cloned().expect("a listener");
         let door = Arc::new(Door { gate, listener, closing, ends_sending: AtomicBool::new(false) });
         tokio::spawn(engine.clone().tick(stop.clone()));

@@ -31,6 +31,7 @@ mod names;
 mod observatorium;
 mod openid;
 mod order;
+mod otlp;
 mod outage;
 mod overload;
 mod program;
