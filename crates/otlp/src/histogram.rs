@@ -66,7 +66,8 @@ impl Pass<'_> {
         };
         let [sum, total, bucket] = ["_sum", "_count", "_bucket"].map(|suffix| format!("{}{suffix}", family.name));
         // A series that ends ends whole, whether or not it had a sum.
-        if let Some(number) = point.sum.or(head.no_recorded_value.then_some(0.0)) {
+        let ended = head.no_recorded_value.then_some(0.0);
+        if let Some(number) = point.sum.or(ended) {
             put(labels.named(&sum, None).labels, number, Vec::new())?;
         }
         put(labels.named(&total, None).labels, count(point.count), Vec::new())?;

@@ -360,9 +360,7 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
         match self.kind {
             Type::Unsigned(_) => self.varint(value),
             Type::Fixed => self.fixed(value),
-            Type::Int | Type::Sfixed | Type::Sint => {
-                return self.visit_i64(i64::try_from(value).ok().ok_or_else(wrong)?);
-            }
+            Type::Int | Type::Sfixed | Type::Sint => self.visit_i64(i64::try_from(value).ok().ok_or_else(wrong)?),
             #[expect(clippy::cast_precision_loss, reason = "the field is a double")]
             Type::Double => self.fixed((value as f64).to_bits()),
             _ => Err(wrong()),
@@ -388,10 +386,10 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
             #[expect(clippy::cast_possible_truncation, reason = "it is whole, and within 2^53")]
             _ if value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0 && self.takes_integers() => {
                 let whole = value as i64;
-                return match u64::try_from(whole) {
+                match u64::try_from(whole) {
                     Ok(whole) => self.visit_u64(whole),
                     Err(_) => self.visit_i64(whole),
-                };
+                }
             }
             _ => Err(E::invalid_type(serde::de::Unexpected::Float(value), &self)),
         }
@@ -409,9 +407,7 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
                 None => self.varint(value.parse().ok().ok_or_else(wrong)?),
             },
             Type::Fixed => self.fixed(value.parse().ok().ok_or_else(wrong)?),
-            Type::Int | Type::Sint | Type::Sfixed => {
-                return self.visit_i64(value.parse().ok().ok_or_else(wrong)?);
-            }
+            Type::Int | Type::Sint | Type::Sfixed => self.visit_i64(value.parse().ok().ok_or_else(wrong)?),
             _ => Err(E::invalid_type(serde::de::Unexpected::Str(value), &self)),
         }
     }

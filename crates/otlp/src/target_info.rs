@@ -12,7 +12,7 @@ use crate::refused::Failure;
 use crate::translate::{Pass, millis};
 
 const NAME: &str = "target_info";
-/// Half of what PromQL looks back, in nanoseconds: so it is found between any two samples.
+/// Half of what queries look back, in nanoseconds: so it is found between any two samples.
 const EVERY: u64 = 150_000_000_000;
 
 /// The first and the last time of a resource's points, in nanoseconds.

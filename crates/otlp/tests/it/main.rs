@@ -1,4 +1,6 @@
 //! The crate as the gateway uses it: a request in, a remote-write request out.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests say what is wrong by panicking")]
+#![expect(clippy::needless_pass_by_value, reason = "JSON is made where it is used")]
 
 mod anything;
 mod deltas;
