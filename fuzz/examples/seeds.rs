@@ -21,6 +21,7 @@ fn main() {
             }
         }
     }
+    write("otlp", &otlp_requests());
     write("relabel", &relabelings());
     write("configuration", &CONFIGURATIONS.map(|text| text.as_bytes().to_vec()));
     let damages: Vec<Vec<u8>> = (0..12_u8)
@@ -168,7 +169,42 @@ fn pushes(body: &[u8]) -> Vec<Vec<u8>> {
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec(),
         b"POST".to_vec(),
         whole[..whole.len() / 2].to_vec(),
+        otlp_push("application/json", OTLP[0].as_bytes()),
+        otlp_push("application/x-protobuf", &otlp_protobuf(OTLP[4])),
+        otlp_push("application/json\r\ncontent-encoding: gzip", b"\x1f\x8b\x08\0\0\0\0\0\0\x03"),
     ]
+}
+
+fn otlp_push(kind: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head =
+        format!("POST /v1/metrics HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n");
+    [head.as_bytes(), body].concat()
+}
+
+/// One of each kind of point, with what goes wrong with it.
+const OTLP: [&str; 7] = [
+    r#"{"resourceMetrics":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"s"}},{"key":"a.b","value":{"intValue":"7"}}]},"scopeMetrics":[{"scope":{"name":"lib","attributes":[{"key":"x","value":{"boolValue":true}}]},"metrics":[{"name":"m.x","unit":"By/s","gauge":{"dataPoints":[{"timeUnixNano":"1700000000000000000","asDouble":1.5,"attributes":[{"key":"a.b","value":{"stringValue":"1"}},{"key":"a_b","value":{"stringValue":"2"}}]},{"asInt":"-3"},{}]}}]}]}]}"#,
+    r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"n","unit":"1","sum":{"aggregationTemporality":2,"isMonotonic":true,"dataPoints":[{"asInt":1,"startTimeUnixNano":"1","timeUnixNano":"1700000000000000000","exemplars":[{"asDouble":1,"traceId":"0af7651916cd43dd8448eb211c80319c","spanId":"b7ad6b7169203331","filteredAttributes":[{"key":"k","value":{"stringValue":"v"}}]}]},{"flags":1}]}}]}]}]}"#,
+    r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"h","unit":"s","histogram":{"aggregationTemporality":2,"dataPoints":[{"count":3,"sum":4.5,"explicitBounds":[1,2],"bucketCounts":[1,0,2],"exemplars":[{"asDouble":1.5}]},{"count":1,"explicitBounds":[2,1],"bucketCounts":[1]},{"explicitBounds":["Infinity"],"bucketCounts":[1,1],"count":2}]}}]}]}]}"#,
+    r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"e","exponentialHistogram":{"aggregationTemporality":2,"dataPoints":[{"count":5,"sum":1,"scale":20,"zeroCount":1,"positive":{"offset":-1,"bucketCounts":[1,0,0,0,2]},"negative":{"offset":3,"bucketCounts":[1]}},{"scale":-5},{"flags":1,"scale":2}]}}]}]}]}"#,
+    r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"q","summary":{"dataPoints":[{"count":2,"sum":3,"quantileValues":[{"quantile":0.5,"value":1},{"quantile":1,"value":2}]}]}},{"name":"..."},{"name":"","gauge":{"dataPoints":[{"asInt":1}]}}]}]}]}"#,
+    r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"d","sum":{"aggregationTemporality":1,"dataPoints":[{"asInt":1,"startTimeUnixNano":"1","timeUnixNano":"2"},{"asInt":1,"startTimeUnixNano":"2","timeUnixNano":"3"},{"asInt":1,"startTimeUnixNano":"1","timeUnixNano":"2"}]}},{"name":"dh","histogram":{"aggregationTemporality":1,"dataPoints":[{"count":1,"timeUnixNano":"2","explicitBounds":[1],"bucketCounts":[1,0]}]}},{"name":"de","exponentialHistogram":{"aggregationTemporality":1,"dataPoints":[{"count":1,"timeUnixNano":"2","scale":8,"positive":{"offset":9,"bucketCounts":[1]}},{"count":1,"timeUnixNano":"3","scale":2,"positive":{"offset":90,"bucketCounts":[1]}}]}}]}]}]}"#,
+    r#"{"resourceMetrics":[{"resource":{"attributes":[{"key":"service.instance.id","value":{"arrayValue":{"values":[{"doubleValue":1e30},{"kvlistValue":{"values":[{"key":"k","value":{"bytesValue":"AQI="}}]}},{}]}}},{"key":"host","value":{"stringValue":"h"}}]},"scopeMetrics":[{"metrics":[{"name":"m","gauge":{"dataPoints":[{"asInt":1,"timeUnixNano":"0"},{"asInt":1,"timeUnixNano":"18446744073709551615"}]}}]}]}]}"#,
+];
+
+fn otlp_protobuf(json: &str) -> Vec<u8> {
+    let mut protobuf = Vec::new();
+    otlp::protobuf_of_json(json.as_bytes(), usize::MAX, &mut protobuf).unwrap();
+    protobuf
+}
+
+fn otlp_requests() -> Vec<Vec<u8>> {
+    let one = |(choice, json): (u8, &&str)| {
+        let prefix = [choice.wrapping_mul(37)];
+        [[&prefix, json.as_bytes()].concat(), [&prefix[..], &otlp_protobuf(json)].concat()]
+    };
+    (0..).zip(&OTLP).flat_map(one).collect()
 }
 
 const ADMIN: [&str; 14] = [

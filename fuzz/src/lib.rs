@@ -8,6 +8,7 @@ mod targets {
     pub(crate) mod configuration;
     pub(crate) mod http;
     pub(crate) mod log;
+    pub(crate) mod otlp;
     pub(crate) mod relabel;
     pub(crate) mod request;
 }
@@ -18,9 +19,10 @@ use remote_write::{Compression, Protocol};
 pub type Target = fn(&[u8]);
 
 /// All targets, by name: that of their corpus' directory.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("v1", |data| targets::request::run(Protocol::V1, data)),
     ("v2", |data| targets::request::run(Protocol::V2, data)),
+    ("otlp", targets::otlp::run),
     ("snappy", |data| targets::compressed::run(Compression::Snappy, data)),
     ("zstd", |data| targets::compressed::run(Compression::Zstd, data)),
     ("relabel", targets::relabel::run),

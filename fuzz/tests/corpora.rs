@@ -44,4 +44,4 @@ macro_rules! replayed {
     };
 }
 
-replayed!(v1, v2, snappy, zstd, relabel, configuration, log_segment, log_cursors, push, admin);
+replayed!(v1, v2, otlp, snappy, zstd, relabel, configuration, log_segment, log_cursors, push, admin);

@@ -36,9 +36,10 @@ fn running() -> &'static Running {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
         let text = format!(
-            "listeners: [{{address: '127.0.0.1:0', tenant: default, timeouts: {{header: 1s, body: 1s, idle: 1s}}}}]\n\
+            "listeners: [{{address: '127.0.0.1:0', tenant: default, otlp: true, grpc: true, timeouts: {{header: 1s, body: 1s, idle: 1s}}}}]\n\
              admin: {{address: '127.0.0.1:0'}}\nlog: {{path: '{}', min_free: 1MiB, max_size: 16MiB}}\n\
-             limits: {{request_bytes: 1MiB, decoded_bytes: 4MiB}}\n",
+             limits: {{request_bytes: 1MiB, decoded_bytes: 4MiB}}\n\
+             tenants: [{{name: default, delta_temporality: accumulate}}]\n",
             data.path().join("data").display()
         );
         let loaded = writegate_config::parse(&text, data.path(), data.path()).unwrap_or_else(|wrong| panic!("{wrong}"));

@@ -1,3 +1,5 @@
+//! The table of names, and what it does not say.
+
 use super::*;
 
 /// The rows of `table.txt`, their cells without quotes.
