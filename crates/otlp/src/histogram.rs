@@ -21,13 +21,13 @@ const ZERO_THRESHOLD: f64 = 1e-128;
 impl Pass<'_> {
     /// A histogram with explicit bounds.
     pub(crate) fn explicit(&mut self, family: &Family<'_>, mut point: Explicit<'_>) -> Result<u64, Failure> {
-        let labels = family.labels(&mut point.head.attributes, 2, "_bucket", self.rules)?;
         check_bounds(&mut point)?;
         let texts =
             if family.is_native { Vec::new() } else { bounds("le", point.bounds.iter().copied(), self.rules.limits)? };
         // Checked before it is added: a total is never taken back.
         let native = |point: &Explicit<'_>| family.is_native.then(|| with_custom_buckets(point)).transpose();
         let mut histogram = native(&point)?;
+        let labels = family.labels(&mut point.head.attributes, 2, "_bucket", self.rules)?;
         if family.is_delta && !point.head.no_recorded_value {
             let increment =
                 Total::Explicit { bounds: point.bounds, counts: point.counts, count: point.count, sum: point.sum };
@@ -87,7 +87,6 @@ impl Pass<'_> {
 
     /// An exponential histogram.
     pub(crate) fn exponential(&mut self, family: &Family<'_>, mut point: Exponential<'_>) -> Result<u64, Failure> {
-        let labels = family.labels(&mut point.head.attributes, 1, "", self.rules)?;
         if !(point.zero_threshold.is_finite() && point.zero_threshold >= 0.0) {
             return Err(Cause::ZeroThreshold.into());
         }
@@ -96,6 +95,7 @@ impl Pass<'_> {
         }
         // Checked before it is added: a total is never taken back.
         let mut histogram = exponential_histogram(&point)?;
+        let labels = family.labels(&mut point.head.attributes, 1, "", self.rules)?;
         if family.is_delta && !point.head.no_recorded_value {
             let increment = crate::accumulate::Exponential::of(&mut point);
             let (total, start) = self.accumulate(family, &labels, &point.head, Total::Exponential(increment))?;

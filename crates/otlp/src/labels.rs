@@ -147,17 +147,17 @@ impl<'s> Named<'s> {
 /// Attributes by which a resource is known, and which make `job` and `instance`.
 pub(crate) const IDENTIFYING: [&str; 3] = ["service.name", "service.namespace", "service.instance.id"];
 
-/// What a resource and a scope add to the labels of each point.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Added<'a> {
+/// What a resource adds to the labels of each point.
+#[derive(Debug, Default)]
+pub(crate) struct OfResource<'a> {
     /// Promoted attributes: a point's own attribute goes before.
     promoted: LabelSet<'a>,
-    /// They go before what the point says.
-    fixed: LabelSet<'a>,
+    /// `job` and `instance`, as far as the resource has them: they go before what the point says.
+    identity: LabelSet<'a>,
 }
 
-impl<'a> Added<'a> {
-    pub(crate) fn of_resource(attributes: &[Pair<'a>], options: &Options) -> Self {
+impl<'a> OfResource<'a> {
+    pub(crate) fn of(attributes: &[Pair<'a>], options: &Options) -> Self {
         let mut added = Self::default();
         let mut promoted: Vec<_> = attributes.iter().filter(|(key, _)| options.promote.takes(key)).collect();
         promoted.sort_by_key(|(key, _)| *key);
@@ -173,47 +173,57 @@ impl<'a> Added<'a> {
                 Some(namespace) => format!("{namespace}/{name}").into(),
                 None => name.clone(),
             };
-            added.fixed.set("job".into(), job);
+            added.identity.set("job".into(), job);
         }
         if let Some(instance) = find("service.instance.id") {
-            added.fixed.set("instance".into(), instance.clone());
+            added.identity.set("instance".into(), instance.clone());
         }
         added
     }
 
-    /// Adds what a scope is, unless it has no name.
-    pub(crate) fn with_scope(mut self, scope: &Scope<'a>, options: &Options) -> Self {
-        if !options.promote_scope_metadata || scope.name.is_empty() {
-            return self;
-        }
-        for (key, value) in &scope.attributes {
-            if let Some(name) = label_name(&format!("otel_scope_{key}"), options) {
-                self.fixed.set(name.into_owned().into(), value.clone());
+    /// `job` and `instance`.
+    pub(crate) const fn identity(&self) -> &LabelSet<'a> {
+        &self.identity
+    }
+}
+
+/// What a resource and a scope add to the labels of each point.
+#[derive(Debug)]
+pub(crate) struct Added<'a, 'r> {
+    resource: &'r OfResource<'a>,
+    /// They go before what the point says.
+    scope: LabelSet<'a>,
+}
+
+impl<'a, 'r> Added<'a, 'r> {
+    /// A scope without a name adds nothing, and none does unless scopes are promoted.
+    pub(crate) fn of(resource: &'r OfResource<'a>, scope: &Scope<'a>, options: &Options) -> Self {
+        let mut labels = LabelSet::default();
+        if options.promote_scope_metadata && !scope.name.is_empty() {
+            for (key, value) in &scope.attributes {
+                if let Some(name) = label_name(&format!("otel_scope_{key}"), options) {
+                    labels.set(name.into_owned().into(), value.clone());
+                }
             }
+            labels.set("otel_scope_name".into(), scope.name.into());
+            labels.set("otel_scope_version".into(), scope.version.into());
+            labels.set("otel_scope_schema_url".into(), scope.schema_url.into());
         }
-        self.fixed.set("otel_scope_name".into(), scope.name.into());
-        self.fixed.set("otel_scope_version".into(), scope.version.into());
-        self.fixed.set("otel_scope_schema_url".into(), scope.schema_url.into());
-        self
+        Self { resource, scope: labels }
     }
 
-    /// How many labels these are at least.
-    pub(crate) const fn len(&self) -> usize {
-        if self.promoted.len() > self.fixed.len() { self.promoted.len() } else { self.fixed.len() }
+    /// How many labels these are at least: some may have the same names.
+    pub(crate) fn len(&self) -> usize {
+        self.resource.promoted.len().max(self.scope.len()).max(self.resource.identity.len())
     }
 
     /// Adds them to the labels of a point.
     pub(crate) fn add_to<'p>(&'p self, labels: &mut LabelSet<'p>) {
-        for (name, value) in self.promoted.iter() {
+        for (name, value) in self.resource.promoted.iter() {
             labels.add(name.into(), value.into());
         }
-        for (name, value) in self.fixed.iter() {
+        for (name, value) in self.scope.iter().chain(self.resource.identity.iter()) {
             labels.set(name.into(), value.into());
         }
-    }
-
-    /// `job` and `instance`, as far as the resource has them.
-    pub(crate) fn identity(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.fixed.iter().filter(|(name, _)| matches!(*name, "job" | "instance"))
     }
 }

@@ -13,12 +13,12 @@ use crate::translate::{Family, Pass, STALE, millis};
 impl Pass<'_> {
     /// A point of a gauge or a sum.
     pub(crate) fn number(&mut self, family: &Family<'_>, mut point: Number<'_>) -> Result<u64, Failure> {
-        let labels = family.labels(&mut point.head.attributes, 1, "", self.rules)?;
         let (mut value, mut start) = match point.value {
             _ if point.head.no_recorded_value => (f64::from_bits(STALE), point.head.start),
             Some(value) => (value, point.head.start),
             None => return Err(Cause::NoValue.into()),
         };
+        let labels = family.labels(&mut point.head.attributes, 1, "", self.rules)?;
         if family.is_delta && !point.head.no_recorded_value {
             let (total, since) = self.accumulate(family, &labels, &point.head, Total::Number(value))?;
             if let Total::Number(total) = total {
@@ -48,20 +48,20 @@ impl Pass<'_> {
         let texts = bounds("quantile", point.quantiles.iter().map(|(quantile, _)| *quantile), self.rules.limits)?;
         let head = &point.head;
         let value = |value: f64| if head.no_recorded_value { f64::from_bits(STALE) } else { value };
-        let mut series = Series { metadata: Some(family.metadata()), ..Series::default() };
-        let names = [("_sum", point.sum), ("_count", count(point.count))];
-        for (suffix, number) in names {
-            let name = format!("{}{suffix}", family.name);
-            let mut series = series.clone();
-            series.labels = labels.named(&name, None).labels;
-            series.samples = vec![sample(value(number), head.time, head.start)];
-            self.put(&series)?;
-        }
+        let mut put = |labels, number| {
+            self.put(&Series {
+                labels,
+                samples: vec![sample(value(number), head.time, head.start)],
+                metadata: Some(family.metadata()),
+                ..Series::default()
+            })
+        };
+        let [sum, total] = ["_sum", "_count"].map(|suffix| format!("{}{suffix}", family.name));
+        put(labels.named(&sum, None).labels, point.sum)?;
+        put(labels.named(&total, None).labels, count(point.count))?;
         let named = labels.named(&family.name, Some("quantile"));
         for ((_, number), text) in point.quantiles.iter().zip(&texts) {
-            series.labels = named.with(text);
-            series.samples = vec![sample(value(*number), head.time, head.start)];
-            self.put(&series)?;
+            put(named.with(text), *number)?;
         }
         Ok(head.time)
     }

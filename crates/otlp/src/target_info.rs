@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use remote_write::check::series_hash_64;
 use remote_write::model::{Label, Metadata, Sample, Series};
 
-use crate::labels::{Added, IDENTIFYING, LabelSet};
+use crate::labels::{IDENTIFYING, LabelSet, OfResource};
 use crate::message::Pair;
 use crate::options::{Limits, MAX_TARGET_INFO, Options};
 use crate::refused::Failure;
@@ -43,7 +43,7 @@ impl Pass<'_> {
     pub(crate) fn target_info(
         &mut self,
         attributes: &[Pair<'_>],
-        added: &Added<'_>,
+        added: &OfResource<'_>,
         times: Times,
     ) -> Result<(), Failure> {
         let Some(labels) = labels(attributes, added, self.rules.options, self.rules.limits) else { return Ok(()) };
@@ -73,7 +73,7 @@ impl Pass<'_> {
 /// The labels, or `None` where there is nothing to tell. More than a series may have are not told either: the points are stored.
 fn labels<'a>(
     attributes: &[Pair<'a>],
-    added: &'a Added<'_>,
+    added: &'a OfResource<'_>,
     options: &Options,
     limits: Limits,
 ) -> Option<LabelSet<'a>> {
@@ -86,7 +86,7 @@ fn labels<'a>(
     // An attribute that no label can be named after is left out alone.
     told.retain(|(key, _)| crate::name::label_name(key, options).is_some());
     let mut labels = LabelSet::of(&mut told, options).ok()?;
-    for (name, value) in added.identity() {
+    for (name, value) in added.identity().iter() {
         labels.set(name.into(), value.into());
     }
     let is_known = labels.has("job") || labels.has("instance");

@@ -9,7 +9,7 @@ use remote_write::model::{Metadata, Series};
 use remote_write::wire::{Malformed, Reader};
 
 use crate::accumulate::{Session, Total};
-use crate::labels::{Added, LabelSet};
+use crate::labels::{Added, LabelSet, OfResource};
 use crate::message::{
     Explicit, Exponential, Head, Metric, Number, Pair, Scope, Shape, Summary, bytes, each_field, message, resource,
     text,
@@ -139,7 +139,7 @@ pub(crate) struct Family<'a> {
     kind: i32,
     help: &'a [u8],
     unit: String,
-    added: &'a Added<'a>,
+    added: &'a Added<'a, 'a>,
 }
 
 impl<'a> Family<'a> {
@@ -147,7 +147,7 @@ impl<'a> Family<'a> {
         metric: &Metric<'a>,
         shape: Shape,
         (rules, takes_deltas): (Rules<'_>, bool),
-        added: &'a Added<'a>,
+        added: &'a Added<'a, 'a>,
     ) -> Result<Self, Cause> {
         let has_temporality = matches!(shape, Shape::Sum | Shape::Histogram | Shape::Exponential);
         match metric.temporality {
@@ -214,7 +214,7 @@ impl Pass<'_> {
             _ => Ok(false),
         });
         let known = unless_stopped(read)?;
-        let added = known.map(|()| Added::of_resource(&attributes, self.rules.options));
+        let added = known.map(|()| OfResource::of(&attributes, self.rules.options));
         let mut times = Times::default();
         each_field::<TranslateError>(whole, |tag, reader| match tag.field {
             2 => self.scope(message(tag, reader)?, added.as_ref(), &mut times).map(|()| true),
@@ -229,7 +229,7 @@ impl Pass<'_> {
     fn scope(
         &mut self,
         whole: Reader<'_>,
-        resource: Result<&Added<'_>, &Cause>,
+        resource: Result<&OfResource<'_>, &Cause>,
         times: &mut Times,
     ) -> Result<(), TranslateError> {
         let mut scope = Scope::default();
@@ -243,7 +243,7 @@ impl Pass<'_> {
         });
         let known = unless_stopped(read)?;
         let added = match (resource, known) {
-            (Ok(resource), Ok(())) => Ok(resource.clone().with_scope(&scope, self.rules.options)),
+            (Ok(resource), Ok(())) => Ok(Added::of(resource, &scope, self.rules.options)),
             (Err(cause), _) => Err(cause.clone()),
             (_, Err(cause)) => Err(cause),
         };
@@ -256,7 +256,7 @@ impl Pass<'_> {
     fn metric(
         &mut self,
         whole: Reader<'_>,
-        added: Result<&Added<'_>, &Cause>,
+        added: Result<&Added<'_, '_>, &Cause>,
         times: &mut Times,
     ) -> Result<(), TranslateError> {
         let metric = Metric::read(whole)?;

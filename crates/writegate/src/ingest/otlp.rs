@@ -15,7 +15,7 @@ use remote_write::{Compression, Counts};
 use writegate_config::{Otlp, PromoteAttributes, TranslationStrategy};
 
 use super::examine::Reading;
-use super::refusal::{Reason, Refusal};
+use super::refusal::{self, Reason, Refusal};
 use crate::buffer;
 use crate::chain::Chain;
 use crate::clock;
@@ -256,11 +256,7 @@ pub(super) fn points(translation: &Translation, without_room: u64, complaint: Op
             translation.lost_exemplars
         ));
     }
-    let refused = translation.refused.points() + without_room;
-    let words = words.join("; ");
     // Where all is taken this is a warning; OTLP lets the words stand alone.
-    Points {
-        refused,
-        words: if words.is_empty() { words } else { format!("{words}; the rest, if any, is stored (wg-otlp-points)") },
-    }
+    let words = if words.is_empty() { String::new() } else { refusal::of_points(&words.join("; ")) };
+    Points { refused: translation.refused.points() + without_room, words }
 }

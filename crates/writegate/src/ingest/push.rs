@@ -53,7 +53,8 @@ pub(crate) struct Gate {
     pub(super) otlp: Arc<otlp::Options>,
     /// What the running totals of a tenant's deltas may take.
     pub(super) deltas: otlp::accumulate::Settings,
-    /// How many huge bodies may be decoded at once: each may take `decoded_bytes` of memory.
+    /// How many huge bodies may be decoded at once: each may take `decoded_bytes` of memory, and one of OTLP as much for each
+    /// form it has on its way.
     pub(super) decoders: Semaphore,
     pub(super) closing: Arc<AtomicBool>,
     pub(super) stats: Arc<PushStats>,

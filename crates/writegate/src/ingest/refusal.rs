@@ -219,6 +219,11 @@ impl Refusal {
     }
 }
 
+/// What a sender of OTLP is told of points that were refused while others were taken, which is no refusal of the request.
+pub(super) fn of_points(text: &str) -> String {
+    format!("{text}; the rest, if any, is stored (wg-otlp-points)")
+}
+
 /// How a tenant stands with a rule of `rate_limits`, in the headers that Observatorium's senders know. `X-RateLimit-Reset` is
 /// in seconds since the Unix epoch.
 pub(super) fn rate_limit_headers(headers: &mut HeaderMap, standing: Standing) {
