@@ -119,8 +119,9 @@ enum Command {
         writegate probe --config writegate.yml --endpoint mimir --tenant team-a\n  \
         writegate probe http://prometheus:9090/api/v1/write --dry-run\n\n\
         About twenty requests are sent, one after the other, two KiB in all. They write up to sixteen series of one\n\
-        or two samples, all named writegate_probe, with a label `probe` that is this probe's alone and a label\n\
-        `check` that says what for. Some samples are up to a day old, one series has a label twice, one no name.\n\
+        to four samples, all but one named writegate_probe, with a label `probe` that is this probe's alone and a label\n\
+        `check` that says what for. Some samples are up to a day old, one series has a label twice, and one,\n\
+        for 2.0 only, no name.\n\
         Whoever does not want that gets along with --dry-run. Beside the endpoint's own path,\n\
         /api/v1/status/buildinfo of the same server is asked. Relabel rules are not applied.\n\n\
         Exit code 0 if the endpoint takes data, 1 if not."

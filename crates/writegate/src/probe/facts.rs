@@ -104,6 +104,12 @@ impl Said {
         self.status().is_some_and(|status| status.is_success())
     }
 
+    /// It is what was sent that the answer does not like: not that there was no answer, or too much to do. A 500 is one:
+    /// Prometheus answers so to native histograms it does not take.
+    pub(super) fn is_refusal(&self) -> bool {
+        self.status().is_some_and(|status| !status.is_success() && !matches!(status.as_u16(), 408 | 429 | 502..=504))
+    }
+
     /// What a 2.0 receiver says it wrote; `None` if it does not say.
     pub(super) fn written(&self) -> Option<Counts> {
         self.answer.as_ref().ok().and_then(|heard| written(&heard.headers))
@@ -169,9 +175,8 @@ impl Facts {
         self.get(step).is_some_and(Said::is_success)
     }
 
-    /// Answered, and not with a success.
     pub(super) fn refused(&self, step: Step) -> bool {
-        self.get(step).is_some_and(|said| said.status().is_some_and(|status| !status.is_success()))
+        self.get(step).is_some_and(Said::is_refusal)
     }
 
     pub(super) fn takes_v1(&self) -> bool {

@@ -148,8 +148,8 @@ fn row(check: &'static str, answer: impl Into<String>, detail: impl Into<String>
 fn yes_or_no(check: &'static str, said: &Said, yes: &str) -> Row {
     match said.status() {
         Some(status) if status.is_success() => row(check, "yes", yes),
-        Some(_) => row(check, "no", said.text()),
-        None => row(check, "unknown", said.text()),
+        Some(_) if said.is_refusal() => row(check, "no", said.text()),
+        _ => row(check, "unknown", said.text()),
     }
 }
 
@@ -190,9 +190,11 @@ fn v2(facts: &Facts) -> Option<Row> {
             if facts.dry_run { "told from an empty request" } else { "the answer says how much was written" },
         )
     } else if facts.ignores_v2() {
-        let status = said.text();
-        let detail =
-            format!("{status} without X-Prometheus-Remote-Write-*-Written headers: nothing is stored, and nobody told");
+        let from = if facts.dry_run { ", told from an empty request" } else { "" };
+        let detail = format!(
+            "{} without X-Prometheus-Remote-Write-*-Written headers: nothing is stored, and nobody told{from}",
+            said.text()
+        );
         row(CHECK, "ignored", detail)
     } else if said.is_success() {
         let written = said.written().unwrap_or_default().samples;
@@ -228,7 +230,8 @@ fn histograms(facts: &Facts) -> Option<Row> {
     let said = v2.or(v1)?;
     let stored = |said: &Said| said.written().is_none_or(|written| written.histograms == said.sent.histograms);
     if !said.is_success() || !stored(said) {
-        return Some(row(CHECK, if said.status().is_some() { "no" } else { "unknown" }, said.text()));
+        let answer = if said.is_success() || said.is_refusal() { "no" } else { "unknown" };
+        return Some(row(CHECK, answer, said.text()));
     }
     let custom = match facts.get(Step::CustomV2) {
         Some(custom) if custom.is_success() && stored(custom) => "custom buckets too",
@@ -250,56 +253,44 @@ fn exemplars(facts: &Facts) -> Option<Row> {
     })
 }
 
-/// Of steps with a growing age, the largest that was taken and the first that was not.
-fn ladder(
-    facts: &Facts,
-    steps: &[(Step, i64, &'static str)],
-) -> (Option<&'static str>, Option<(&'static str, String)>) {
+/// Of steps with a growing age: the largest that was taken, and the first that was not.
+fn ladder(check: &'static str, facts: &Facts, steps: &[(Step, i64, &str)], what: fn(&str) -> String) -> Option<Row> {
     let taken = steps.iter().rev().find(|(step, ..)| facts.taken(*step)).map(|(.., age)| *age);
-    let refused = steps
-        .iter()
-        .find_map(|(step, _, age)| Some((*age, facts.get(*step).filter(|said| !said.is_success())?.text())));
-    (taken, refused)
+    let failed =
+        steps.iter().find_map(|(step, _, age)| Some((*age, facts.get(*step).filter(|said| !said.is_success())?)));
+    Some(match (taken, failed) {
+        (None, None) => return None,
+        (Some(taken), None) => row(check, "taken", format!("{}; older was not tried", what(taken))),
+        (None, Some((age, said))) => row(check, refused_or_unknown(said), format!("{}: {}", what(age), said.text())),
+        (Some(taken), Some((age, said))) => {
+            row(check, format!("up to {taken}"), format!("{}: {}", what(age), said.text()))
+        }
+    })
+}
+
+fn refused_or_unknown(said: &Said) -> &'static str {
+    if said.is_refusal() { "refused" } else { "unknown" }
 }
 
 fn order(facts: &Facts) -> Option<Row> {
-    const CHECK: &str = "out of order";
-    Some(match ladder(facts, &OLDER_BY) {
-        (None, None) => return None,
-        (None, Some((age, why))) => {
-            row(CHECK, "refused", format!("a sample {age} older than its series' newest: {why}"))
-        }
-        (Some(taken), None) => {
-            row(CHECK, "taken", format!("up to {taken} older than its series' newest; older was not tried"))
-        }
-        (Some(taken), Some((age, why))) => {
-            row(CHECK, format!("up to {taken}"), format!("{age} older than the newest: {why}"))
-        }
-    })
+    ladder("out of order", facts, &OLDER_BY, |age| format!("a sample {age} older than its series' newest"))
 }
 
 fn duplicates(facts: &Facts) -> Option<Row> {
     let (repeat, conflict) = (facts.get(Step::Repeat)?, facts.get(Step::Conflict)?);
     let detail = match (repeat.is_success(), conflict.is_success()) {
         (true, true) => "the newest sample again, and with another value".to_owned(),
-        (true, false) => format!("the newest sample again; with another value it is refused: {}", conflict.text()),
+        (true, false) => {
+            let refused = refused_or_unknown(conflict);
+            format!("the newest sample again; with another value: {refused}, {}", conflict.text())
+        }
         (false, _) => repeat.text(),
     };
-    Some(row("duplicates", if repeat.is_success() { "taken" } else { "refused" }, detail))
+    Some(row("duplicates", if repeat.is_success() { "taken" } else { refused_or_unknown(repeat) }, detail))
 }
 
 fn old(facts: &Facts) -> Option<Row> {
-    const CHECK: &str = "old samples";
-    Some(match ladder(facts, &OLD) {
-        (None, None) => return None,
-        (None, Some((age, why))) => row(CHECK, "refused", format!("a new series that begins {age} ago: {why}")),
-        (Some(taken), None) => {
-            row(CHECK, "taken", format!("a new series that begins {taken} ago; older was not tried"))
-        }
-        (Some(taken), Some((age, why))) => {
-            row(CHECK, format!("up to {taken}"), format!("a new series that begins {age} ago: {why}"))
-        }
-    })
+    ladder("old samples", facts, &OLD, |age| format!("a new series that begins {age} ago"))
 }
 
 /// What becomes of the good series beside a bad one: whoever has it refuses another value for it.
@@ -322,6 +313,9 @@ fn bad_sample(facts: &Facts) -> Option<Row> {
 
 fn beside(check: &'static str, mixed: &Said, again: &Said) -> Row {
     let text = mixed.text();
+    if !mixed.is_success() && !mixed.is_refusal() {
+        return row(check, "unknown", text);
+    }
     match (mixed.is_success(), rest(again)) {
         (true, _) => row(check, "not told", format!("a request with one is answered {text}")),
         (false, Some(true)) => row(check, "rest kept", format!("{text}; the good series of the request is stored")),

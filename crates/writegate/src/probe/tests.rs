@@ -140,3 +140,22 @@ fn build_information_is_looked_for_where_it_is_served() {
     assert_eq!(place(Step::VmVersion, "/w?a=b").as_deref(), Some("/w?a=b&get_vm_proto_version=1"));
     assert_eq!(place(Step::VmVersion, "/w").as_deref(), Some("/w?get_vm_proto_version=1"));
 }
+
+#[test]
+fn an_endpoint_that_is_busy_has_refused_nothing() {
+    let answer = |status| {
+        let rows = meaning::rows(&Facts::told(vec![
+            said(Step::Hello, 204, "", &[]),
+            said(Step::V1, 204, "", &[]),
+            said(Step::Metadata, status, "", &[]),
+            said(Step::OlderBySecond, status, "", &[]),
+        ]));
+        let of = |check: &str| rows.iter().find(|row| row.check == check).map(|row| row.answer.clone()).unwrap();
+        [of("metadata"), of("out of order")]
+    };
+    assert_eq!(answer(400), ["no", "refused"]);
+    assert_eq!(answer(500), ["no", "refused"]);
+    for busy in [408, 429, 502, 503, 504] {
+        assert_eq!(answer(busy), ["unknown", "unknown"], "{busy}");
+    }
+}
