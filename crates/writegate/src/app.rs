@@ -237,13 +237,15 @@ impl Gateway {
             reloading: tokio::sync::Mutex::default(),
         });
         app.engine.begin(&config).await;
+        // Before anybody can know that it runs: a change from then on is seen.
+        let known = app.fingerprints().await;
         app.listen(listeners).await?;
         let stop = CancellationToken::new();
         let admin_stop = CancellationToken::new();
         let upkeep = vec![
             tokio::spawn(app.engine.clone().tick(stop.clone())),
             tokio::spawn(app.engine.clone().deliver_to_newborn(stop.clone())),
-            tokio::spawn(Arc::clone(&app).watch_files(stop.clone())),
+            tokio::spawn(Arc::clone(&app).watch_files(known, stop.clone())),
         ];
         let admin = tokio::spawn(admin::run(Arc::clone(&app), admin_socket, admin_stop.clone()));
         Ok(Self { app, admin_address, stop, upkeep, admin, admin_stop })
@@ -437,25 +439,31 @@ impl App {
         Ok(())
     }
 
-    async fn fingerprints(&self, main: &Path) -> Vec<Fingerprint> {
-        let (main, files) = (main.to_owned(), self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone());
+    /// Of the configuration's file and those that it names; none without a file.
+    async fn fingerprints(&self) -> Vec<Fingerprint> {
+        let Some(main) = self.config_file.clone() else { return Vec::new() };
+        let files = self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // Nothing that was looked at is as a file whose reading broke: what is seen next differs from it.
         offload(move || fingerprints(&main, &files)).await.unwrap_or_default()
     }
 
     /// Reloads when a file of the configuration changed, by content: Kubernetes swaps links, not files.
-    async fn watch_files(self: Arc<Self>, stop: CancellationToken) {
-        let Some(main) = self.config_file.clone() else { return };
+    async fn watch_files(self: Arc<Self>, mut known: Vec<Fingerprint>, stop: CancellationToken) {
+        if self.config_file.is_none() {
+            return;
+        }
         let watch = async {
-            let mut known = self.fingerprints(&main).await;
             loop {
                 tokio::time::sleep(WATCH).await;
-                let seen = self.fingerprints(&main).await;
+                let seen = self.fingerprints().await;
                 if let Some(path) = changed(&known, &seen) {
                     tracing::info!(path = %path.display(), "a file of the configuration changed, or is new to it");
                     // The result is logged and shown; the next change is another chance.
                     drop(self.reload().await);
-                    known = self.fingerprints(&main).await;
+                    // What was looked at before stays known as it was then: it may have changed while it was read.
+                    let before = |path: &Path| seen.iter().find(|(seen, _)| seen == path).cloned();
+                    let now = self.fingerprints().await.into_iter();
+                    known = now.map(|fingerprint| before(&fingerprint.0).unwrap_or(fingerprint)).collect();
                 }
             }
         };
