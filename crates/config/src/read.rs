@@ -11,10 +11,12 @@ mod files;
 mod limits;
 mod listener;
 mod observatorium;
+mod operator;
 mod relabel;
 mod server;
 mod tenant;
 
+pub(crate) use operator::operator;
 pub(crate) use relabel::action_name;
 
 use self::tenant::Listed;
