@@ -145,6 +145,8 @@ pub struct Namespace {
     pub labels: BTreeMap<String, String>,
     /// Its annotations.
     pub annotations: BTreeMap<String, String>,
+    /// Its uid.
+    pub uid: String,
     /// Whether it is being deleted.
     pub terminating: bool,
 }
@@ -228,6 +230,7 @@ impl Namespace {
         Self {
             labels: texts(&metadata["labels"]),
             annotations: texts(&metadata["annotations"]),
+            uid: metadata["uid"].as_str().unwrap_or_default().to_owned(),
             terminating: !metadata["deletionTimestamp"].is_null(),
         }
     }
