@@ -24,6 +24,9 @@ const PURE: [&str; 6] = [
 const IMPURE: [&str; 10] =
     ["tokio", "tokio-util", "hyper", "hyper-util", "http", "tracing", "log", "chrono", "time", "jiff"];
 
+/// What tests alone may depend on.
+const FOR_TESTS: &str = "kube-double";
+
 /// Parts of the gateway that meet only in the log: the folder, and the module it may not name.
 const STRANGERS: [(&str, &str); 2] =
     [("crates/writegate/src/ingest", "delivery"), ("crates/writegate/src/delivery", "ingest")];
@@ -197,6 +200,7 @@ fn check_manifest(path: &str, text: &str, found: &mut impl FnMut(usize, String))
     if is_package && lints.is_none_or(|line| line.trim() != "workspace = true") {
         found(0, "`[lints] workspace = true` is missing".to_owned());
     }
+    check_for_tests(path, text, found);
     if !PURE.iter().any(|folder| path.starts_with(folder)) {
         return;
     }
@@ -214,6 +218,22 @@ fn check_manifest(path: &str, text: &str, found: &mut impl FnMut(usize, String))
             if IMPURE.contains(&name) {
                 found(index + 1, format!("a pure crate may not depend on {name}"));
             }
+        }
+    }
+}
+
+/// Reports a crate that ships what is for tests.
+fn check_for_tests(path: &str, text: &str, found: &mut impl FnMut(usize, String)) {
+    let mut section = "";
+    for (index, line) in text.lines().map(str::trim).enumerate() {
+        if line.starts_with('[') {
+            section = line;
+        }
+        let ships =
+            path.starts_with("crates/") && section.contains("dependencies") && !section.contains("dev-dependencies");
+        let named = line.split(['.', '=', ' ']).next() == Some(FOR_TESTS);
+        if ships && (named || line.ends_with(&format!("dependencies.{FOR_TESTS}]"))) {
+            found(index + 1, format!("{FOR_TESTS} is for tests: a dev-dependency"));
         }
     }
 }

@@ -70,6 +70,16 @@ fn a_pure_crate_with_a_runtime_clock_or_logger_is_found() {
 }
 
 #[test]
+fn what_is_for_tests_does_not_ship() {
+    let manifest = |section: &str| format!("[package]\n[lints]\nworkspace = true\n{section}\n");
+    let line = "kube-double.workspace = true";
+    assert_eq!(lines("crates/operator/Cargo.toml", &manifest(&format!("[dependencies]\n{line}"))), [5]);
+    assert_eq!(lines("crates/operator/Cargo.toml", &manifest("[dependencies.kube-double]\nworkspace = true")), [4]);
+    assert_eq!(lines("crates/operator/Cargo.toml", &manifest(&format!("[dev-dependencies]\n{line}"))), []);
+    assert_eq!(lines("Cargo.toml", &format!("[workspace.dependencies]\n{line}\n")), []);
+}
+
+#[test]
 fn ingest_and_delivery_may_not_use_each_other() {
     let ingest = "crates/writegate/src/ingest/push.rs";
     assert_eq!(lines(ingest, "//! A.\nuse crate::delivery::Outcome;\n// crate::delivery is a stranger\n"), [2]);
