@@ -30,8 +30,14 @@ pub(crate) struct Write {
     pub(crate) body: Json,
 }
 
-/// Gives every material a name in a namespace. Those that come first are served first; what has a name keeps it.
-pub(crate) fn store(world: &World, namespace: &str, wanted: &[&Material]) -> (BTreeMap<String, Stored>, Vec<Write>) {
+/// Gives every material a name in a namespace. Those that come first are served first; what has a name keeps it. With `adopt` a
+/// Secret with the labels of the old operator is the `RemoteWrite` object's own.
+pub(crate) fn store(
+    world: &World,
+    namespace: &str,
+    wanted: &[&Material],
+    adopt: bool,
+) -> (BTreeMap<String, Stored>, Vec<Write>) {
     let here = |name: &str| world.copies.get(&Key::new(namespace, name));
     let existing: BTreeMap<&str, &Key> = world
         .copies
@@ -59,7 +65,15 @@ pub(crate) fn store(world: &World, namespace: &str, wanted: &[&Material]) -> (BT
         let mut conflict = None;
         for name in candidates {
             let key = Key::new(namespace, name);
-            let theirs = here(name).is_none() && world.known.contains_key(&SourceKey::secret(key.clone()));
+            let known = world.known.get(&SourceKey::secret(key.clone())).filter(|_| here(name).is_none());
+            let adopted = adopt && material.fixed && known.is_some_and(|known| known.labels == material.labels);
+            // The operator's own, of which only the metadata has come yet: it is waited for.
+            let comes = known.is_some_and(|known| known.managed);
+            if comes {
+                stored.insert(material.identity.clone(), Stored::Changing(name.clone()));
+                break;
+            }
+            let theirs = known.is_some() && !adopted;
             let others = here(name).is_some_and(|copied| copied.identity != material.identity);
             if theirs {
                 // It is not looked for another name: what is there was put there for a reason.
@@ -90,7 +104,11 @@ pub(crate) fn store(world: &World, namespace: &str, wanted: &[&Material]) -> (BT
             stored.insert(material.identity.clone(), Stored::InPlace(name.clone()));
         } else {
             stored.insert(material.identity.clone(), Stored::Changing(name.clone()));
-            writes.push(write(Key::new(namespace, name), there, material));
+            let key = Key::new(namespace, name);
+            let known = world.known.get(&SourceKey::secret(key.clone()));
+            let version =
+                there.map(|there| &there.resource_version).or_else(|| known.map(|known| &known.resource_version));
+            writes.push(write(key, there, version.cloned(), material));
         }
     }
     (stored, writes)
@@ -107,7 +125,7 @@ fn is_as_wanted(copied: &Copied, material: &Material) -> bool {
     copied.data == material.data && copied.identity == material.identity && labels(material).iter().all(has)
 }
 
-fn write(key: Key, there: Option<&Copied>, material: &Material) -> Write {
+fn write(key: Key, there: Option<&Copied>, resource_version: Option<String>, material: &Material) -> Write {
     let mut annotations = BTreeMap::from([(words::IDENTITY, material.identity.as_str())]);
     if let Some(source) = &material.copy_of {
         annotations.insert(words::SOURCE_NAMESPACE, &source.namespace);
@@ -125,12 +143,14 @@ fn write(key: Key, there: Option<&Copied>, material: &Material) -> Write {
         "type": "Opaque",
         "data": material.data.encoded(),
     });
+    if let Some(version) = &resource_version {
+        body["metadata"]["resourceVersion"] = json!(version);
+    }
     if let Some(there) = there {
         // A merge patch: what is no longer there has to be said.
-        body["metadata"]["resourceVersion"] = json!(there.resource_version);
         for gone in there.data.0.keys().filter(|key| !material.data.0.contains_key(*key)) {
             body["data"][gone] = Json::Null;
         }
     }
-    Write { key, resource_version: there.map(|there| there.resource_version.clone()), body }
+    Write { key, resource_version, body }
 }

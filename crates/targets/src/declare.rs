@@ -126,10 +126,16 @@ pub struct Target {
     /// What it says.
     pub body: Body,
     /// What must be in the namespace of a Prometheus, by what the target calls it.
-    pub material: BTreeMap<(ReferenceKind, String), Material>,
+    pub material: Materials,
     /// Where references lead that are no material.
     pub elsewhere: Elsewhere,
 }
+
+/// Secrets that have to be there, by what a target calls them.
+pub type Materials = BTreeMap<(ReferenceKind, String), Material>;
+
+/// What references lead to.
+type Found<'w> = BTreeMap<(ReferenceKind, String), &'w Data>;
 
 /// What a target says.
 #[derive(Clone, Debug)]
@@ -243,12 +249,12 @@ fn default(
 }
 
 /// What the references of a spec lead to in one namespace; `None` if something has to be read first.
-pub(crate) fn read_all<'w>(
+fn read_all<'w>(
     world: &'w World,
     namespace: &str,
     spec: &Spec,
     needs: &mut BTreeSet<SourceKey>,
-) -> Result<Option<BTreeMap<(ReferenceKind, String), &'w Data>>, Refusal> {
+) -> Result<Option<Found<'w>>, Refusal> {
     use crate::observed::Look;
     let mut read = BTreeMap::new();
     let mut unread = false;

@@ -3,7 +3,9 @@
 //! An entry is a line, `- {…}`, so that the file is YAML for the gateway and can be read back here: what cannot be applied
 //! leaves the last good entry where it is, also after a restart.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use serde_json::{Map, Value as Json, json};
 
@@ -21,6 +23,9 @@ pub(crate) const BELOW: &str = "/below-the-directory-of-secrets/";
 
 /// The first line.
 const HEADER: &str = "# Made by writegate-operator from what is declared in the cluster. Changes are overwritten.\n";
+
+/// Bytes by the path of their file below the directory of secrets.
+type Secrets = BTreeMap<String, Vec<u8>>;
 
 /// An entry of the file as it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,25 +82,26 @@ pub(crate) fn render(
     let mut states = Vec::new();
     for declaration in declared {
         let name = name(&declaration.source);
-        match &declaration.state {
-            State::Ready(target) => match entry(world, settings, declaration, target, &mut rendered) {
-                Ok(mut entry) => {
-                    entry.insert("name".to_owned(), json!(name));
-                    line(&mut rendered.text, &Json::Object(entry), declaration.origin.as_ref());
-                    states.push((declaration.source.clone(), Ok(())));
-                }
-                Err(refusal) => states.push((declaration.source.clone(), Err(refusal))),
-            },
-            State::Deleting => {}
-            State::Unread | State::Paused | State::Refused(_) => {
-                if let Some(last) = previous.get(&name).filter(|last| stays(world, settings, declaration, last)) {
-                    let below = format!("{}/", settings.secrets_dir);
-                    texts_in(&last.entry, &mut |text| {
-                        rendered.kept.extend(text.strip_prefix(&below).map(str::to_owned))
-                    });
-                    line(&mut rendered.text, &last.entry, last.from.as_ref());
-                }
+        let made = match &declaration.state {
+            State::Deleting => continue,
+            State::Unread | State::Paused | State::Refused(_) => None,
+            State::Ready(target) => Some(entry(world, settings, declaration, target)),
+        };
+        match made {
+            Some(Ok((mut entry, secrets))) => {
+                entry.insert("name".to_owned(), json!(name));
+                rendered.secrets.extend(secrets);
+                line(&mut rendered.text, &Json::Object(entry), declaration.origin.as_ref());
+                states.push((declaration.source.clone(), Ok(())));
+                continue;
             }
+            Some(Err(refusal)) => states.push((declaration.source.clone(), Err(refusal))),
+            None => {}
+        }
+        if let Some(last) = previous.get(&name).filter(|last| stays(world, settings, declaration, last)) {
+            let below = format!("{}/", settings.secrets_dir);
+            texts_in(&last.entry, &mut |text| rendered.kept.extend(text.strip_prefix(&below).map(str::to_owned)));
+            line(&mut rendered.text, &last.entry, last.from.as_ref());
         }
     }
     let written: BTreeSet<String> = rendered.secrets.keys().cloned().collect();
@@ -127,16 +133,16 @@ fn entry(
     settings: &Settings,
     declaration: &Declaration,
     target: &Target,
-    rendered: &mut Rendered,
-) -> Result<Map<String, Json>, Refusal> {
+) -> Result<(Map<String, Json>, Secrets), Refusal> {
+    let mut secrets = Secrets::new();
     let mut entry = match &target.body {
         Body::Entry { entry, files, .. } => {
-            rendered.secrets.extend(files.clone());
+            secrets.extend(files.clone());
             let mut entry = Json::Object(entry.clone());
             make_absolute(&mut entry, &settings.secrets_dir);
             entry.as_object().cloned().unwrap_or_default()
         }
-        Body::Spec(spec) => resolved(world, settings, declaration, target, spec, rendered),
+        Body::Spec(spec) => resolved(world, settings, declaration, target, spec, &mut secrets),
     };
     match &declaration.source {
         SourceId::Default(namespace) | SourceId::Annotation(namespace) => {
@@ -159,7 +165,21 @@ fn entry(
     }
     // Written always: a list whose entries have nothing but a name and a url would be read as Observatorium's.
     entry.entry("tenant_header").or_insert_with(|| json!(""));
-    Ok(entry)
+    check(&entry)?;
+    Ok((entry, secrets))
+}
+
+/// One entry that the gateway refuses would cost it the whole file: what Secrets hold is judged here, as what was written was
+/// before.
+fn check(entry: &Map<String, Json>) -> Result<(), Refusal> {
+    let file = json!({"listeners": [{"address": "127.0.0.1:1", "tenant": "a"}], "remote_write": [entry]});
+    let Err(problems) = writegate_config::parse(&file.to_string(), Path::new(""), Path::new("/")) else {
+        return Ok(());
+    };
+    let messages: Vec<String> =
+        problems.0.iter().map(|problem| problem.message.replace("remote_write[0].", "")).collect();
+    let message = format!("with what its Secrets hold the gateway would refuse it: {}", messages.join("; "));
+    Err(Refusal::new(Reason::SecretInvalid, message))
 }
 
 fn resolved(
@@ -168,7 +188,7 @@ fn resolved(
     declaration: &Declaration,
     target: &Target,
     spec: &Spec,
-    rendered: &mut Rendered,
+    secrets: &mut Secrets,
 ) -> Map<String, Json> {
     let home = &settings.config.prometheus_namespace;
     let bytes = |reference: &Reference| -> Vec<u8> {
@@ -187,7 +207,7 @@ fn resolved(
             _ => format!("{home}/{name}{kind}/{key}"),
         }
     };
-    let files = std::cell::RefCell::new(&mut rendered.secrets);
+    let files = RefCell::new(secrets);
     let resolve = Resolved {
         file: |reference: &Reference| {
             let path = path(reference);

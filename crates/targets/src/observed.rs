@@ -160,6 +160,8 @@ pub struct Known {
     pub annotations: BTreeMap<String, String>,
     /// Whether it carries the label of what the operator made.
     pub managed: bool,
+    /// The labels that say which `RemoteWrite` object it belongs to.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl Known {
@@ -171,6 +173,10 @@ impl Known {
             resource_version: object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned(),
             annotations: texts(&object["metadata"]["annotations"]).into_iter().filter(|(key, _)| ours(key)).collect(),
             managed: object["metadata"]["labels"][words::MANAGED_BY] == words::OPERATOR,
+            labels: texts(&object["metadata"]["labels"])
+                .into_iter()
+                .filter(|(key, _)| [words::REMOTE_WRITE_NAME, words::REMOTE_WRITE_NAMESPACE].contains(&key.as_str()))
+                .collect(),
         }
     }
 
@@ -251,6 +257,8 @@ pub struct World {
     pub contents: BTreeMap<SourceKey, Contents>,
     /// The Secrets that the operator made.
     pub copies: BTreeMap<Key, Copied>,
+    /// Plurals of kinds that the API server does not know at the moment: that there are no objects says nothing.
+    pub unknown: BTreeSet<&'static str>,
     /// Objects that could not be written, and why; by what [`crate::Change::object`] calls them.
     pub failures: BTreeMap<String, String>,
 }
@@ -267,6 +275,16 @@ pub(crate) enum Look<'w> {
 }
 
 impl World {
+    /// Whether it may be that there are `RemoteWrite` objects which do not show.
+    pub(crate) fn hides_remote_writes(&self) -> bool {
+        self.unknown.contains("remotewrites")
+    }
+
+    /// Whether it may be that there are Prometheus objects which do not show.
+    pub(crate) fn hides_prometheuses(&self) -> bool {
+        self.unknown.contains("prometheuses") || self.unknown.contains("prometheusagents")
+    }
+
     /// Looks at a source; what has to be read is noted in `needs`.
     pub(crate) fn look(&self, source: &SourceKey, needs: &mut BTreeSet<SourceKey>) -> Look<'_> {
         let Some(known) = self.known.get(source) else { return Look::Missing };

@@ -37,6 +37,9 @@ pub(crate) enum Want {
     },
     /// What is there stays.
     Keep,
+    /// What is there stays, and if there is nothing the best of these names that is free waits for it: who comes first must not
+    /// hang on who is ready first.
+    Later(Vec<String>),
 }
 
 /// What became of it.
@@ -80,6 +83,11 @@ impl<'o> Listed<'o> {
         self.record.get(source)
     }
 
+    /// The sources that have entries.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &str> {
+        self.record.keys().map(String::as_str)
+    }
+
     /// The entry of that name.
     pub(crate) fn entry(&self, name: &str) -> Option<&'o Json> {
         self.by_name.get(name).copied()
@@ -88,6 +96,11 @@ impl<'o> Listed<'o> {
     /// The entry of a source.
     pub(crate) fn entry_of(&self, source: &str) -> Option<&'o Json> {
         self.entry(&self.recorded(source)?.name)
+    }
+
+    /// Whether there is an entry of that name that is not the operator's.
+    pub(crate) fn is_foreign(&self, name: &str) -> bool {
+        self.entry(name).is_some() && !self.record.values().any(|recorded| recorded.name == name)
     }
 
     /// The entries that are the operator's.
@@ -107,8 +120,13 @@ fn record(object: &Json) -> BTreeMap<String, Recorded> {
     record.into_iter().filter_map(entry).collect()
 }
 
-/// The change that gives every source what it wants, and what becomes of each. Sources that want nothing lose what they had.
-pub(crate) fn reconcile(listed: &Listed<'_>, wants: &[(String, Want)]) -> (Option<Json>, BTreeMap<String, Placed>) {
+/// The change that gives every source what it wants, and what becomes of each. Sources that want nothing lose what they had;
+/// so do the `left` names, which an operator that is no more has left.
+pub(crate) fn reconcile(
+    listed: &Listed<'_>,
+    wants: &[(String, Want)],
+    left: &[&str],
+) -> (Option<Json>, BTreeMap<String, Placed>) {
     let Listed { object, record: old_record, .. } = listed;
     let ours: BTreeSet<&str> = old_record.values().map(|recorded| recorded.name.as_str()).collect();
     let foreign = |name: &str| !ours.contains(name) && listed.entry(name).is_some();
@@ -119,7 +137,7 @@ pub(crate) fn reconcile(listed: &Listed<'_>, wants: &[(String, Want)]) -> (Optio
     for (source, want) in wants {
         let Some(recorded) = old_record.get(source) else { continue };
         let fits = match want {
-            Want::Keep => true,
+            Want::Keep | Want::Later(_) => true,
             Want::Set { names, .. } => names.contains(&recorded.name),
         };
         if fits && taken.insert(recorded.name.clone()) {
@@ -131,9 +149,15 @@ pub(crate) fn reconcile(listed: &Listed<'_>, wants: &[(String, Want)]) -> (Optio
         if names.contains_key(source.as_str()) {
             continue;
         }
-        let Want::Set { names: candidates, entry: wanted, adopt, .. } = want else {
-            placed.insert(source.clone(), Placed::Absent);
-            continue;
+        let (candidates, wanted, adopt) = match want {
+            Want::Set { names, entry, adopt, .. } => (names, entry, adopt),
+            Want::Keep | Want::Later(_) => {
+                placed.insert(source.clone(), Placed::Absent);
+                if let Want::Later(candidates) = want {
+                    taken.extend(candidates.iter().find(|name| !taken.contains(*name) && !foreign(name)).cloned());
+                }
+                continue;
+            }
         };
         let free = candidates.iter().enumerate().find(|(index, name)| {
             // What is there already, to the letter, or was the old operator's, may be taken for the operator's own.
@@ -172,12 +196,12 @@ pub(crate) fn reconcile(listed: &Listed<'_>, wants: &[(String, Want)]) -> (Optio
                 placed.insert((*source).to_owned(), state);
                 list.push(if same(there, &wanted) { there.clone() } else { wanted });
             }
-            Some((source, Want::Keep)) => {
+            Some((source, Want::Keep | Want::Later(_))) => {
                 seen.insert(name);
                 placed.insert((*source).to_owned(), Placed::InPlace(name.to_owned()));
                 list.push(there.clone());
             }
-            None if ours.contains(name) => {}
+            None if ours.contains(name) || left.contains(&name) => {}
             None => list.push(there.clone()),
         }
     }
@@ -188,7 +212,7 @@ pub(crate) fn reconcile(listed: &Listed<'_>, wants: &[(String, Want)]) -> (Optio
                 list.push(named(entry, name));
                 placed.insert(source.clone(), Placed::Changing);
             }
-            Want::Keep => drop(placed.insert(source.clone(), Placed::Absent)),
+            Want::Keep | Want::Later(_) => drop(placed.insert(source.clone(), Placed::Absent)),
         }
     }
 
@@ -197,7 +221,7 @@ pub(crate) fn reconcile(listed: &Listed<'_>, wants: &[(String, Want)]) -> (Optio
         let Some(name) = names.get(source.as_str()) else { continue };
         let from = match want {
             Want::Set { from, .. } => from.clone(),
-            Want::Keep => old_record.get(source).and_then(|recorded| recorded.from.clone()),
+            Want::Keep | Want::Later(_) => old_record.get(source).and_then(|recorded| recorded.from.clone()),
         };
         let mut owner = json!({"source": source});
         if let Some(from) = from {

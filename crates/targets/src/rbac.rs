@@ -18,8 +18,6 @@ pub fn roles(config: &OperatorConfig, applier: Applier, namespace: &str) -> Vec<
         rule("", &["events"], &["create", "patch"]),
         rule(GROUP, &["remotewrites"], &["get", "list", "watch", "patch"]),
         rule(GROUP, &["remotewrites/status"], &["patch"]),
-        // The API server asks for this where finalizers are set on objects it protects.
-        rule(GROUP, &["remotewrites/finalizers"], &["update"]),
     ];
     let mut home = Vec::new();
     if applier == Applier::Prometheus {

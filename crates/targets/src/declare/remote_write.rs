@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value as Json;
 
 use super::{
-    Applier, Body, Declaration, Elsewhere, Material, Settings, SourceId, State, Target, created, is_data_key,
-    is_object_name, judged, listed, malformed, owned_identity, owned_labels,
+    Applier, Body, Declaration, Elsewhere, Material, Materials, Settings, SourceId, State, Target, created,
+    is_data_key, is_object_name, judged, listed, malformed, owned_identity, owned_labels,
 };
 use crate::observed::{Data, Key, Look, SourceKey, World, texts};
 use crate::reason::{Reason, Refusal};
@@ -146,10 +146,10 @@ fn secrets(
     owner: &Key,
     object: &Json,
     needs: &mut BTreeSet<SourceKey>,
-) -> Result<Option<BTreeMap<(ReferenceKind, String), Material>>, Refusal> {
+) -> Result<Option<Materials>, Refusal> {
     let invalid =
         |index: usize, what: String| Refusal::new(Reason::SecretInvalid, format_args!("spec.secrets[{index}]{what}"));
-    let mut material = BTreeMap::new();
+    let mut material = Materials::new();
     let mut unread = false;
     for (index, item) in object["spec"]["secrets"].as_array().into_iter().flatten().enumerate() {
         let name = item["name"].as_str().unwrap_or_default();

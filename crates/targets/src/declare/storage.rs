@@ -42,7 +42,7 @@ fn target(world: &World, storage: &WriteStorage, needs: &mut BTreeSet<SourceKey>
     };
     let what = format!("{} of the {source}", storage.key);
     let invalid = |message: String| Refusal::new(Reason::SpecInvalid, format_args!("{what} is no endpoint: {message}"));
-    let text = std::str::from_utf8(bytes).map_err(|_| invalid("it is not UTF-8 text".to_owned()))?;
+    let text = std::str::from_utf8(bytes).map_err(|_utf8| invalid("it is not UTF-8 text".to_owned()))?;
     let root = Node::parse(text, Path::new(""))
         .map_err(|problem| invalid(format!("line {}: {}", problem.line, problem.message)))?;
     let Value::Map(entries) = &root.value else {

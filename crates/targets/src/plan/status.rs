@@ -102,8 +102,7 @@ fn namespace(world: &World, settings: &Settings, name: &str, reports: &[Report],
         .any(|id| id.key.namespace == settings.config.prometheus_namespace && id.key.name == name);
     let (wanted, note) = match report {
         Some(report) if report.reason == Reason::InProgress => return None,
-        // A default that finds no Prometheus says nothing to a namespace that is no tenant.
-        Some(report) if report.reason != Reason::NoPrometheus || matches!(report.source, SourceId::Annotation(_)) => {
+        Some(report) => {
             let text = json!({
                 "source": report.source.kind(),
                 "reason": report.reason.as_str(),
@@ -118,11 +117,14 @@ fn namespace(world: &World, settings: &Settings, name: &str, reports: &[Report],
             let note = Note { warning: false, reason: Reason::NoTarget.as_str(), message: message.to_owned() };
             (Some(text.to_string()), old.is_some().then_some(note))
         }
-        Some(_) | None => (None, None),
+        None => (None, None),
     };
     if wanted.as_ref() == old || unread && report.is_none() {
         return None;
     }
     let patch = json!({"metadata": {"annotations": {STATUS: wanted}}});
+    // An Event for what is new to its reader; another URL is not.
+    let told: Json = old.and_then(|old| serde_json::from_str(old).ok()).unwrap_or_default();
+    let note = note.filter(|note| told["reason"] != note.reason || told["message"] != note.message.as_str());
     Some(Change::PatchNamespace(name.to_owned(), patch, note))
 }

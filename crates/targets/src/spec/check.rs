@@ -12,6 +12,10 @@ use super::{Flaw, Spec};
 pub(super) fn flaws(spec: &Spec) -> Vec<Flaw> {
     let mut entry = spec.gateway_entry(&Stand);
     replace_what_only_prometheus_takes(&mut entry);
+    let strange = strangers_to_prometheus_operator(spec);
+    if !strange.is_empty() {
+        return strange;
+    }
     // JSON is YAML. Files are named, never opened.
     let file = json!({"listeners": [{"address": "127.0.0.1:1", "tenant": "a"}], "remote_write": [entry]});
     let Err(problems) = parse(&file.to_string(), Path::new(""), Path::new("/")) else { return Vec::new() };
@@ -42,4 +46,29 @@ fn replace_what_only_prometheus_takes(entry: &mut Map<String, Json>) {
     {
         azure.insert("managed_identity".to_owned(), json!({}));
     }
+}
+
+/// What prometheus-operator's schema refuses and the gateway does not look at. One such entry would keep the API server from
+/// taking the whole list, and everybody else's changes with it.
+fn strangers_to_prometheus_operator(spec: &Spec) -> Vec<Flaw> {
+    let text = |path: &[&str]| {
+        let mut at = spec.fields().get(*path.first()?)?;
+        for key in path.get(1..)? {
+            at = at.get(key)?;
+        }
+        at.as_str()
+    };
+    let word = |c: char| c.is_ascii_alphanumeric() || "-.".contains(c);
+    let scope = |c: char| c.is_ascii_alphanumeric() || c.is_ascii_whitespace() || "_:/.\\-".contains(c);
+    let all = |text: &str, inside: &dyn Fn(char) -> bool| !text.is_empty() && text.chars().all(inside);
+    let mut flaws = Vec::new();
+    let mut check = |path: &[&str], inside: &dyn Fn(char) -> bool, expected: &str| {
+        if text(path).is_some_and(|text| !all(text, inside)) {
+            flaws.push(Flaw { place: Place::default(), message: format!("{}: expected {expected}", path.join(".")) });
+        }
+    };
+    check(&["sigv4", "externalId"], &|_| true, "a text that is not empty");
+    check(&["azureAd", "scope"], &scope, "letters, digits, spaces and `_:/.\\-`");
+    check(&["azureAd", "sdk", "tenantId"], &word, "a UUID or a domain");
+    flaws
 }

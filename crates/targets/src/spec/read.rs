@@ -84,7 +84,9 @@ impl Reader {
                 self.unknown(key, name, path, fields);
                 continue;
             };
-            if matches!(value.value, Value::Null) {
+            // An empty URL is none, and prometheus-operator's schema takes none that is empty.
+            let no_url = matches!(field.kind, Kind::Url) && !field.required && value.text() == Some("");
+            if matches!(value.value, Value::Null) || no_url {
                 continue;
             }
             let path = join(path, field.name);

@@ -89,6 +89,17 @@ impl Cluster {
         self.sources.insert(source, object);
     }
 
+    /// A Secret as the old operator made it.
+    pub(crate) fn labelled_secret(&mut self, at: &str, labels: &[(&str, &str)]) {
+        self.secret(at, &[], &[("old", "x")]);
+        let source = SourceKey::secret(key(at));
+        let object = self.sources.get_mut(&source).unwrap();
+        object["metadata"]["labels"] = json!(pairs(labels));
+        object["stringData"] = Json::Null;
+        object["data"] = json!({"old": "eA=="});
+        self.world.known.insert(source, Known::of(object));
+    }
+
     pub(crate) fn remove_secret(&mut self, at: &str) {
         let source = SourceKey::secret(key(at));
         self.world.known.remove(&source);
@@ -198,7 +209,7 @@ impl Cluster {
                 self.store(key, secret);
             }
             Change::DeleteSecret(key, seen) => {
-                assert_eq!(self.world.copies[&key].resource_version, seen);
+                assert_eq!(self.world.known[&SourceKey::secret(key.clone())].resource_version, seen);
                 self.world.copies.remove(&key);
                 self.remove_secret(&key.to_string());
             }

@@ -182,3 +182,20 @@ fn an_operator_that_follows_writes_its_file_and_nothing_else() {
     cluster.settle();
     assert!(cluster.writes.is_empty() && cluster.file.is_some());
 }
+
+#[test]
+fn what_a_secret_holds_never_costs_the_gateway_its_whole_file() {
+    let mut cluster = cluster("");
+    let target = "url: https://x.example/\noauth2:\n  clientId: {secret: {name: cred, key: user}}\n  clientSecret: {name: cred, key: pass}\n  tokenUrl: https://t.example/\n";
+    cluster.secret("team/target", &[], &[("remote-write", target)]);
+    cluster.settle();
+    let good = cluster.file.clone().unwrap().text;
+    cluster.secret("team/cred", &[], &[("user", "  "), ("pass", "hunter2")]);
+    let said = cluster.settle();
+    assert!(
+        said[0].starts_with("annotation/team SecretInvalid: with what its Secrets hold the gateway would refuse it"),
+        "{said:?}"
+    );
+    assert_eq!(cluster.file.as_ref().unwrap().text, good, "the last good one goes on");
+    assert_eq!(load(&cluster).endpoints.len(), 1);
+}

@@ -214,7 +214,7 @@ fn r_g13_conditions_follow_what_is_the_case_and_say_since_when() {
         (json!("False"), json!("SpecInvalid"))
     );
     cluster.edit_remote_write("monitoring/x", |object| {
-        object["status"]["conditions"][0]["lastTransitionTime"] = json!("2020-01-01T00:00:00Z")
+        object["status"]["conditions"][0]["lastTransitionTime"] = json!("2020-01-01T00:00:00Z");
     });
     cluster.remote_write("monitoring/x", plain("ftp://x/"));
     cluster.settle();
@@ -287,7 +287,7 @@ fn r_g16_what_the_old_operator_left_is_taken_over_or_released_if_the_administrat
     let old = |cluster: &mut Cluster| {
         cluster.remote_write("monitoring/theirs", plain("https://new.example/"));
         cluster.edit_remote_write("monitoring/theirs", |object| {
-            object["metadata"]["finalizers"] = json!([OLD, "foreign/x"])
+            object["metadata"]["finalizers"] = json!([OLD, "foreign/x"]);
         });
     };
     let finalizers = |cluster: &Cluster| {
@@ -306,9 +306,28 @@ fn r_g16_what_the_old_operator_left_is_taken_over_or_released_if_the_administrat
 
     let mut cluster = three("policies: {adopt_finalizers: true}");
     old(&mut cluster);
+    cluster.edit_remote_write("monitoring/theirs", |object| {
+        object["status"]["configuredPrometheuses"] = json!([{"namespace": "a-prometheus", "name": "a"}]);
+        object["status"]["syncedSecrets"] =
+            json!([{"namespace": "a-prometheus", "name": "s"}, {"namespace": "a-prometheus", "name": "other"}]);
+    });
+    cluster
+        .labelled_secret("a-prometheus/s", &[("remotewrite/name", "theirs"), ("remotewrite/namespace", "monitoring")]);
+    cluster.secret("a-prometheus/other", &[], &[("k", "v")]);
     cluster.delete_remote_write("monitoring/theirs");
     cluster.settle();
     assert_eq!(finalizers(&cluster), Some(json!(["foreign/x"])), "deleted while no operator ran");
+    assert_eq!(names(&cluster, "a-prometheus/a"), [""; 0], "what the old operator listed goes");
+    let secrets: Vec<String> = cluster.world.known.keys().map(|source| source.key.to_string()).collect();
+    assert_eq!(secrets, ["a-prometheus/other"], "a Secret without its labels stays");
+
+    // Its Secrets are taken over with the object.
+    let mut cluster = three("policies: {adopt_finalizers: true}");
+    let labels = [("remotewrite/name", "grafana-cloud"), ("remotewrite/namespace", "monitoring")];
+    cluster.labelled_secret("a-prometheus/grafana-cloud", &labels);
+    cluster.remote_write("monitoring/grafana-cloud", documented());
+    assert!(cluster.settle()[0].contains("Applied"));
+    assert_eq!(cluster.copies()[0], "a-prometheus/grafana-cloud password=hunter2,username=user");
 
     let mut cluster = three("");
     old(&mut cluster);
@@ -325,7 +344,7 @@ fn r_g17_a_paused_object_is_left_alone_in_every_way() {
         cluster.settle();
         cluster.remote_write("monitoring/grafana-cloud", plain("https://other.example/"));
         cluster.edit_remote_write("monitoring/grafana-cloud", |object| {
-            object["metadata"]["annotations"][annotation] = json!("true")
+            object["metadata"]["annotations"][annotation] = json!("true");
         });
         cluster.settle();
         assert!(cluster.writes.is_empty(), "{:?}", cluster.writes);
@@ -333,7 +352,7 @@ fn r_g17_a_paused_object_is_left_alone_in_every_way() {
         cluster.settle();
         assert!(cluster.writes.is_empty(), "not even when it is deleted: {:?}", cluster.writes);
         cluster.edit_remote_write("monitoring/grafana-cloud", |object| {
-            drop(object["metadata"].as_object_mut().unwrap().remove("annotations"))
+            drop(object["metadata"].as_object_mut().unwrap().remove("annotations"));
         });
         cluster.settle();
         assert!(cluster.world.remote_writes.is_empty() && cluster.copies().is_empty());
@@ -361,6 +380,9 @@ fn r_g19_what_would_break_the_whole_configuration_is_never_written() {
         ),
         (json!({"url": "https://x/", "queueConfig": {"minBackoff": "1m", "maxBackoff": "1s"}}), "min_backoff"),
         (json!({"url": "https://x/", "basic_auth": {"user": auth}}), "unknown key `user` in basicAuth"),
+        (json!({"url": "https://x/", "azureAd": {"sdk": {}, "scope": "$"}}), "azureAd.scope: expected letters"),
+        (json!({"url": "https://x/", "azureAd": {"sdk": {"tenantId": "a b"}}}), "azureAd.sdk.tenantId"),
+        (json!({"url": "https://x/", "sigv4": {"roleArn": "r", "externalId": ""}}), "sigv4.externalId"),
         (json!({"url": "https://x/", "remoteTimeOut": "1s"}), "did you mean `remoteTimeout`?"),
         (json!({"url": "https://x/", "headers": {"Authorization": "x"}}), "Authorization"),
     ] {
@@ -475,4 +497,27 @@ fn r_g23_two_hundred_objects_and_a_hundred_prometheuses_come_to_rest_with_one_wr
     let of = |kind: &str| cluster.writes.iter().filter(|object| object.starts_with(kind)).count();
     assert_eq!((of("Prometheus "), of("RemoteWrite ")), (100, 400));
     assert_eq!(cluster.entries("p-99/p").as_array().unwrap().len(), 200);
+}
+
+#[test]
+fn while_the_api_server_does_not_know_a_kind_nothing_is_taken_away() {
+    let mut cluster = three("");
+    cluster.remote_write("monitoring/grafana-cloud", documented());
+    cluster.settle();
+    let copies = cluster.copies();
+    let (objects, prometheuses) = (cluster.world.remote_writes.clone(), cluster.world.prometheuses.clone());
+    cluster.world.remote_writes.clear();
+    cluster.world.unknown.insert("remotewrites");
+    cluster.settle();
+    assert!(cluster.writes.is_empty(), "{:?}", cluster.writes);
+    cluster.world.remote_writes = objects;
+    cluster.world.prometheuses.clear();
+    cluster.world.unknown = std::collections::BTreeSet::from(["prometheuses"]);
+    cluster.delete_remote_write("monitoring/grafana-cloud");
+    cluster.settle();
+    assert_eq!((cluster.copies(), cluster.world.remote_writes.len()), (copies, 1));
+    cluster.world.prometheuses = prometheuses;
+    cluster.world.unknown.clear();
+    cluster.settle();
+    assert!(cluster.copies().is_empty() && cluster.world.remote_writes.is_empty());
 }
