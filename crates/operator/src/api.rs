@@ -124,6 +124,8 @@ impl Api {
         // A watch is quiet for minutes; the server ends it before that.
         config.read_timeout = Some(Duration::from_secs(295));
         config.connect_timeout = Some(Duration::from_secs(10));
+        // The environment's proxy is for targets; the API server is reached directly.
+        config.proxy_url = None;
         let client = kube::Client::try_from(config).context("set up the client of the cluster")?;
         Ok(Self { client })
     }

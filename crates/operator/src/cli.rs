@@ -114,10 +114,10 @@ fn execute(command: Command) -> anyhow::Result<()> {
             let settings = run::settings(load(&run)?, run.apply.into())?;
             run::block_on(run::run(settings))
         }
-        Command::Crds { json } => print(&documents(targets::crd::definitions(), json)),
+        Command::Crds { json } => print(&documents(&targets::crd::definitions(), json)),
         Command::Rbac { run, namespace, json } => {
             let roles = targets::rbac::roles(&load(&run)?, run.apply.into(), &namespace);
-            print(&documents(roles, json))
+            print(&documents(&roles, json))
         }
         Command::Explain { namespace, run, json } => {
             let settings = run::settings(load(&run)?, run.apply.into())?;
@@ -136,7 +136,7 @@ fn load(run: &Run) -> anyhow::Result<OperatorConfig> {
     }
 }
 
-fn documents(objects: Vec<Json>, json: bool) -> String {
+fn documents(objects: &[Json], json: bool) -> String {
     if json {
         let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
         return format!("{list:#}\n");

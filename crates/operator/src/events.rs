@@ -19,7 +19,7 @@ pub(crate) struct Subject {
 
 /// Writes the Event of a subject. That it could not be is logged, and no reason to do anything again.
 pub(crate) async fn write(api: &Api, subject: &Subject, note: &Note) {
-    let name = format!("{}.{}", subject.key.name, words::OPERATOR);
+    let name = name(subject);
     let key = Key::new(&subject.key.namespace, &name);
     let now = format!("{:.0}", Timestamp::now());
     let event = event(subject, note, &key, &now);
@@ -35,6 +35,16 @@ pub(crate) async fn write(api: &Api, subject: &Subject, note: &Note) {
     if let Err(error) = written {
         tracing::warn!(event = %key, %error, "the Event could not be written");
     }
+}
+
+/// Of its own for each object, as short as a name has to be.
+fn name(subject: &Subject) -> String {
+    let kind = subject.kind.1.to_ascii_lowercase();
+    let end = format!(".{kind}.{}", words::OPERATOR);
+    let mut name = subject.key.name.clone();
+    // Names are ASCII.
+    name.truncate(253 - end.len());
+    name.trim_end_matches(['.', '-']).to_owned() + &end
 }
 
 fn event(subject: &Subject, note: &Note, key: &Key, now: &str) -> Json {

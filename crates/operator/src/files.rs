@@ -75,7 +75,8 @@ fn whole(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
         let path = path.to_owned();
         move |source| WriteError { attempt, path, source }
     };
-    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory =
+        path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(at("create the directory", directory))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let temporary = directory.join(format!(".{name}.{:08x}.tmp", fastrand::u32(..)));

@@ -132,7 +132,7 @@ impl Candidate {
         let address = Address::lease(&self.key);
         let Ok(mut lease) = self.api.get(&address).await else { return };
         if lease["spec"]["holderIdentity"] == self.identity {
-            lease["spec"]["holderIdentity"] = json!("");
+            lease["spec"]["holderIdentity"] = Json::Null;
             lease["spec"]["leaseDurationSeconds"] = json!(1);
             if let Err(error) = self.api.replace(&address, &lease).await {
                 tracing::warn!(lease = %self.key, %error, "the lease could not be given back; it runs out by itself");

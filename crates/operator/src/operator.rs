@@ -60,6 +60,8 @@ pub(crate) struct Operator {
     /// The file's entries as they are.
     previous: BTreeMap<String, Previous>,
     file: Option<targets::file::Rendered>,
+    /// Whether something happened that may change the plan.
+    stirred: bool,
 }
 
 impl Operator {
@@ -75,6 +77,7 @@ impl Operator {
             failures: HashMap::new(),
             previous: BTreeMap::new(),
             file: None,
+            stirred: true,
         }
     }
 
@@ -97,8 +100,8 @@ impl Operator {
                     Some(message) => self.take(message),
                     None => return,
                 },
-                () = changed(term.as_mut()) => {}
-                () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => {}
+                () = changed(term.as_mut()) => self.stirred = true,
+                () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => self.stirred = true,
             }
             let until = Instant::now() + GATHER;
             while let Ok(Some(message)) = timeout_at(until, messages.recv()).await {
@@ -110,7 +113,8 @@ impl Operator {
             if !unsynced.is_empty() {
                 continue;
             }
-            while !stop.is_cancelled() && self.work(term.as_ref(), &stop).await {
+            while !stop.is_cancelled() && std::mem::take(&mut self.stirred) {
+                self.stirred = self.work(term.as_ref(), &stop).await;
                 while let Ok(message) = messages.try_recv() {
                     self.take(message);
                 }
@@ -312,6 +316,7 @@ impl Operator {
 
     /// What a watch says, unless a write knows better.
     pub(crate) fn take(&mut self, (kind, seen): Message) {
+        self.stirred |= self.matters(kind, &seen);
         match seen {
             Seen::All(objects) => {
                 let keep = |object: &Json| {
@@ -320,6 +325,7 @@ impl Operator {
                 let newer: Vec<Key> = objects.iter().filter(|object| keep(object)).map(Key::of).collect();
                 let kept = (!newer.is_empty()).then(|| self.world.clone());
                 self.clear(kind);
+                self.world.unknown.remove(kind.as_str());
                 for object in objects {
                     self.place(kind, Seen::One(object));
                 }
@@ -344,6 +350,10 @@ impl Operator {
                 self.written.remove(&(kind, Key::of(&object)));
                 self.place(kind, Seen::Gone(object));
             }
+            Seen::Unknown => {
+                self.world.unknown.insert(kind.as_str());
+                self.synced.insert(kind, true);
+            }
             Seen::Failed(error) => {
                 if self.shown.watch_failed(kind.as_str()) {
                     tracing::warn!(
@@ -353,6 +363,21 @@ impl Operator {
                     );
                 }
             }
+        }
+    }
+
+    /// Most Secrets and ConfigMaps are nobody's target: that one of them was written again is no reason to compare everything.
+    fn matters(&self, kind: Kind, seen: &Seen) -> bool {
+        match (kind, seen) {
+            (_, Seen::Failed(_)) => false,
+            (Kind::Sources(which), Seen::One(object)) => {
+                let source = SourceKey { kind: which, key: Key::of(object) };
+                let mut known = Known::of(object);
+                let Some(old) = self.world.known.get(&source) else { return true };
+                known.resource_version.clone_from(&old.resource_version);
+                self.world.contents.contains_key(&source) || known != *old
+            }
+            _ => true,
         }
     }
 
@@ -372,7 +397,7 @@ impl Operator {
             match kind {
                 Kind::Namespaces => copy(&kept.namespaces, &mut self.world.namespaces, &key.name),
                 Kind::Sources(which) => {
-                    copy(&kept.known, &mut self.world.known, &SourceKey { kind: which, key: key.clone() })
+                    copy(&kept.known, &mut self.world.known, &SourceKey { kind: which, key: key.clone() });
                 }
                 Kind::Copies => copy(&kept.copies, &mut self.world.copies, key),
                 Kind::RemoteWrites => copy(&kept.remote_writes, &mut self.world.remote_writes, key),
@@ -391,7 +416,7 @@ impl Operator {
         let world = &mut self.world;
         match (kind, seen) {
             (Kind::Namespaces, Seen::One(object)) => {
-                drop(world.namespaces.insert(Key::of(&object).name, Namespace::of(&object)))
+                drop(world.namespaces.insert(Key::of(&object).name, Namespace::of(&object)));
             }
             (Kind::Namespaces, Seen::Gone(object)) => drop(world.namespaces.remove(&Key::of(&object).name)),
             (Kind::Sources(which), Seen::One(object)) => {
@@ -416,7 +441,7 @@ impl Operator {
             (Kind::Prometheuses(which), Seen::Gone(object)) => {
                 world.prometheuses.remove(&PrometheusId { kind: which, key: Key::of(&object) });
             }
-            (_, Seen::All(_) | Seen::Failed(_)) => {}
+            (_, Seen::All(_) | Seen::Unknown | Seen::Failed(_)) => {}
         }
     }
 }

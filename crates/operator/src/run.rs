@@ -121,7 +121,8 @@ fn check_paths(settings: &Settings) -> anyhow::Result<()> {
         return Ok(());
     }
     let path = &settings.config.file.path;
-    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory =
+        path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     if !directory.is_dir() {
         bail!("the directory of {} is not there; mount the volume that the gateway reads", path.display());
     }

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use targets::{PrometheusKind, ReferenceKind, words};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Api, refused};
@@ -19,6 +20,9 @@ use crate::api::{Api, refused};
 /// The pauses between attempts.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
+
+/// An API server that has just started does not know its definitions for a moment. After this long there are none.
+const MAY_COME: Duration = Duration::from_secs(60);
 
 /// What is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,6 +62,8 @@ pub(crate) enum Seen {
     One(Json),
     /// One that is gone.
     Gone(Json),
+    /// The API server does not know the kind, which says nothing about objects.
+    Unknown,
     /// The watch failed.
     Failed(String),
 }
@@ -121,10 +127,11 @@ async fn follow<K: Serialize + Debug>(
     let mut stream = std::pin::pin!(stream);
     let mut listed = Vec::new();
     let mut pause = FIRST_PAUSE;
+    let mut unknown_since: Option<Instant> = None;
     while let Some(event) = stream.next().await {
         let seen = match event {
             Ok(event) => {
-                pause = FIRST_PAUSE;
+                (pause, unknown_since) = (FIRST_PAUSE, None);
                 match event {
                     Event::Init => {
                         listed.clear();
@@ -140,7 +147,7 @@ async fn follow<K: Serialize + Debug>(
                 }
             }
             Err(error) => {
-                let seen = failed(&error, kind);
+                let seen = failed(&error, kind, &mut unknown_since);
                 if let Some(seen) = seen
                     && messages.send((kind, seen)).await.is_err()
                 {
@@ -159,7 +166,7 @@ async fn follow<K: Serialize + Debug>(
     }
 }
 
-fn failed(error: &watcher::Error, kind: Kind) -> Option<Seen> {
+fn failed(error: &watcher::Error, kind: Kind, unknown_since: &mut Option<Instant>) -> Option<Seen> {
     let refused = match error {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)
@@ -171,7 +178,8 @@ fn failed(error: &watcher::Error, kind: Kind) -> Option<Seen> {
         }
     };
     if refused.is_missing() && kind.may_be_unknown() {
-        return Some(Seen::All(Vec::new()));
+        let since = unknown_since.get_or_insert_with(Instant::now);
+        return Some(if since.elapsed() < MAY_COME { Seen::Unknown } else { Seen::All(Vec::new()) });
     }
     Some(Seen::Failed(refused.to_string()))
 }
