@@ -27,6 +27,8 @@
 //! besides those that delete (no Pod runs), and CEL functions that only Kubernetes has. What a real server's controllers
 //! do a moment later is done here before the next request.
 //!
+//! To look at one with `kubectl`: `cargo run -p kube-double --example serve -- kubeconfig.yaml`.
+//!
 //! For tests only: nothing that ships may depend on it.
 
 use std::fmt;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::events;
 use crate::kinds::Kind;
 use crate::selector::Selector;
-use crate::state::{Call, Done, State};
+use crate::state::{Call, Done, State, Verb};
 use crate::status::{FieldError, Status};
 use crate::store::{Change, Place, gone};
 
@@ -40,6 +40,7 @@ impl State {
     }
 
     pub(crate) fn list(&self, call: &Call) -> Result<Done, Status> {
+        check_options(call)?;
         let kind = &call.kind;
         let selector = Selector::new(kind, call.query("labelSelector"), call.query("fieldSelector"))?;
         let current = self.store.version();
@@ -54,6 +55,9 @@ impl State {
                 // Anything not older will do, and that is the newest, unless the client insists.
                 let exact = call.query("resourceVersionMatch") == "Exact";
                 (if exact { asked } else { current }, None)
+            }
+            _ if !asked.is_empty() && asked != "0" => {
+                return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
             }
             token => {
                 let token = continued(token).ok_or_else(|| Status::bad_request("continue key is not valid"))?;
@@ -97,7 +101,7 @@ impl State {
         let asked = call.query("resourceVersion");
         let initial = call.query("sendInitialEvents");
         let bookmarks = call.is_set("allowWatchBookmarks");
-        check_initial_events(call)?;
+        check_options(call)?;
         let mut watch =
             Watch { kind, selector, namespace: call.namespace.clone(), version: self.store.version(), bookmarks };
         let from_now = asked.is_empty() || asked == "0";
@@ -130,16 +134,38 @@ impl State {
     }
 }
 
-fn check_initial_events(call: &Call) -> Result<(), Status> {
+/// Which options of a list or a watch exclude each other.
+fn check_options(call: &Call) -> Result<(), Status> {
+    let watches = call.verb == Verb::Watch;
     let (initial, matching) = (call.query("sendInitialEvents"), call.query("resourceVersionMatch"));
-    let detail = match (initial, matching) {
-        ("", "") | ("true" | "false", "NotOlderThan") => return Ok(()),
-        ("", _) => "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-        (_, "") => "resourceVersionMatch is required for watch when sendInitialEvents is set",
-        _ => "resourceVersionMatch must be NotOlderThan for watch with sendInitialEvents",
+    let version = call.query("resourceVersion");
+    let mut errors = Vec::new();
+    let mut forbid = |forbidden: bool, field: &str, detail: &str| {
+        if forbidden {
+            errors.push(FieldError::forbidden(field, detail));
+        }
     };
-    let error = FieldError::forbidden("resourceVersionMatch", detail);
-    Err(Status::invalid_of("ListOptions", "meta.k8s.io", "", &[error]))
+    let field = "resourceVersionMatch";
+    if watches {
+        let detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+        forbid(!initial.is_empty() && matching != "NotOlderThan", field, detail);
+        let detail = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+        forbid(initial.is_empty() && !matching.is_empty(), field, detail);
+    } else {
+        let matches = !matching.is_empty();
+        let detail = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+        forbid(matches && version.is_empty(), field, detail);
+        let detail = "resourceVersionMatch is forbidden when continue is provided";
+        forbid(matches && !call.query("continue").is_empty(), field, detail);
+        let detail = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+        forbid(matching == "Exact" && version == "0", field, detail);
+        forbid(!initial.is_empty(), "sendInitialEvents", "sendInitialEvents is forbidden for list");
+    }
+    if !["", "Exact", "NotOlderThan"].contains(&matching) {
+        let supported = [json!("Exact"), json!("NotOlderThan"), json!("")];
+        errors.push(FieldError::not_supported(field, &json!(matching), &supported));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Status::invalid_of("ListOptions", "meta.k8s.io", "", &errors)) }
 }
 
 /// A watch that is open.

@@ -138,8 +138,10 @@ impl State {
         let mut object = events::shown(kind, &old);
         match call.patch {
             Some(PatchType::Json) => {
-                if call.body.as_array().is_some_and(|operations| operations.len() > MAX_OPERATIONS) {
-                    let message = format!("The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}");
+                let count = call.body.as_array().map_or(0, Vec::len);
+                if count > MAX_OPERATIONS {
+                    let message =
+                        format!("The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {count}");
                     return Err(Status::too_large(message));
                 }
                 patch::json_patch(&mut object, &call.body).map_err(|error| match error {

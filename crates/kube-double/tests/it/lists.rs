@@ -71,6 +71,11 @@ async fn pages_are_of_one_version_until_it_is_compacted() {
     let token = second["metadata"]["continue"].as_str().unwrap().replace('=', "%3D").replace('+', "%2B");
     let last = client.get(&format!("{SECRETS}?limit=2&continue={token}")).await.ok();
     assert_eq!((names(&last), last["metadata"].get("continue")), (vec!["e"], None));
+    client.get(&format!("{SECRETS}?resourceVersion=1&continue={token}")).await.refuses(
+        400,
+        "BadRequest",
+        "specifying resource version is not allowed when using continue",
+    );
     server.compact();
     client.post(SECRETS, &secret("f")).await.ok();
     let late = client.get(&format!("{SECRETS}?limit=2&continue={token}")).await;
@@ -95,4 +100,39 @@ async fn lists_are_of_any_version_that_is_known() {
     assert_eq!((future.code, future.reason()), (504, "Timeout"));
     assert_eq!(future.body["details"]["causes"][0]["reason"], "ResourceVersionTooLarge");
     assert_eq!(client.get(&format!("{SECRETS}?resourceVersion=x")).await.code, 422);
+}
+
+#[tokio::test]
+async fn options_that_exclude_each_other_are_refused() {
+    let (_server, client) = server().await;
+    for (query, error) in [
+        (
+            "resourceVersionMatch=Exact",
+            "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided",
+        ),
+        (
+            "resourceVersionMatch=Exact&resourceVersion=0",
+            "resourceVersionMatch: Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+        ),
+        (
+            "resourceVersionMatch=NotOlderThan&resourceVersion=1&continue=x",
+            "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden when continue is provided",
+        ),
+        (
+            "resourceVersionMatch=Never&resourceVersion=1",
+            "resourceVersionMatch: Unsupported value: \"Never\": supported values: \"Exact\", \"NotOlderThan\", \"\"",
+        ),
+        ("sendInitialEvents=true", "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list"),
+        (
+            "watch=1&sendInitialEvents=true",
+            "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        ),
+        (
+            "watch=1&resourceVersionMatch=NotOlderThan",
+            "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        ),
+    ] {
+        let message = format!("ListOptions.meta.k8s.io \"\" is invalid: {error}");
+        client.get(&format!("{SECRETS}?{query}")).await.refuses(422, "Invalid", &message);
+    }
 }

@@ -32,6 +32,12 @@ async fn json_patches_apply_as_a_whole_or_not() {
     client.json_patch(&path, &failing).await.refuses(422, "Invalid", message);
     client.json_patch(&path, &json!([{"op": "remove", "path": "/spec/none"}])).await.refuses(422, "Invalid", message);
     assert_eq!(client.json_patch(&path, &json!([{"op": "jump", "path": "/spec"}])).await.code, 400);
+    let long: Vec<_> = (0..10_001).map(|_| json!({"op": "test", "path": "/kind", "value": "Widget"})).collect();
+    client.json_patch(&path, &json!(long)).await.refuses(
+        413,
+        "RequestEntityTooLarge",
+        "The allowed maximum operations in a JSON patch is 10000, got 10001",
+    );
     assert_eq!(client.get(&path).await.ok(), created);
     let version = &created["metadata"]["resourceVersion"];
     let patch = json!([
