@@ -1,4 +1,5 @@
-//! Writegate's configuration: `writegate.yml` and the files it names, read strictly, with positions and hints.
+//! Writegate's configuration: `writegate.yml` and the files it names, and the operator's file, read strictly, with positions
+//! and hints.
 //!
 //! What is written (`node`) becomes [`Config`], which cannot hold a wrong value. No sockets, no logging, no clock;
 //! the only files read are the ones the configuration consists of.
@@ -12,6 +13,7 @@ mod file;
 mod limits;
 mod node;
 mod observatorium;
+mod operator;
 mod otlp;
 mod problem;
 mod read;
@@ -43,12 +45,18 @@ pub use endpoint::{
 };
 pub use file::{MOST_BYTES, read_file, read_text};
 pub use limits::{LimitOverrides, Limits, OverLimit, PathPattern, RateLimit, TenantLimits};
+pub use node::{Node, Place, Value};
 pub use observatorium::{Login, Observatorium, Oidc, Permission, Rbac, Role, RoleBinding, Subject, SubjectKind};
+pub use operator::{
+    AnnotationMode, EndpointsFile, LeaderElection, OperatorConfig, OperatorPolicies, WriteStorage, load_operator,
+    parse_operator,
+};
 pub use otlp::{DeltaTemporality, Otlp, PromoteAttributes, TranslationStrategy};
 pub use problem::{Diagnostic, Problems};
 pub use reference::reference;
 pub use relabel::{NameEscaping, RelabelAction, RelabelConfig};
 pub use secret::{HIDDEN, ReadSecret, Secret, SecretSource, TextSource};
+pub use table::nearest;
 pub use tenant::{
     HostPattern, InvalidTenantName, MAX_TENANT_NAME_BYTES, NamePattern, TenantConfig, TenantLog, TenantName,
     TenantPattern, Tenants,
@@ -57,7 +65,6 @@ pub use url::{InvalidUrl, Scheme, Url, percent_decoded, percent_encoded};
 
 pub use units::{InvalidUnit, parse_duration};
 
-use node::Node;
 use table::Report;
 
 /// A usable configuration, and what its owner should know.

@@ -12,36 +12,46 @@ use serde_saphyr::{Location, MessageFormatter, NonFiniteFloatPolicy, Spanned, Us
 use crate::problem::Diagnostic;
 
 /// A value and where it stands.
-#[derive(Clone, Debug)]
-pub(crate) struct Node {
-    pub(crate) place: Place,
-    pub(crate) value: Value,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Where it stands.
+    pub place: Place,
+    /// What it says.
+    pub value: Value,
 }
 
 /// What a YAML node can be.
-#[derive(Clone, Debug)]
-pub(crate) enum Value {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
     /// Nothing, `~` or `null`; everywhere the same as leaving the key out.
     Null,
     /// Any scalar, as written, without quotes.
     Text(String),
+    /// Items, in the order written.
     List(Vec<Node>),
+    /// Entries, in the order written; no key twice.
     Map(Vec<(Node, Node)>),
 }
 
 /// A position in a file, both from 1; 0 is the file as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) line: u64,
-    pub(crate) column: u64,
+pub struct Place {
+    /// From 1.
+    pub line: u64,
+    /// From 1, in characters.
+    pub column: u64,
 }
 
 impl Node {
     /// What a file says that does not exist.
-    pub(crate) const EMPTY: Self = Self { place: Place { line: 0, column: 0 }, value: Value::Null };
+    pub const EMPTY: Self = Self { place: Place { line: 0, column: 0 }, value: Value::Null };
 
-    /// Parses one YAML document. Depth, aliases and size are bounded, so that a small file cannot become a large value.
-    pub(crate) fn parse(text: &str, file: &Path) -> Result<Self, Box<Diagnostic>> {
+    /// Parses one YAML document, of which JSON is one. Depth, aliases and size are bounded, so that a small file cannot become a
+    /// large value.
+    ///
+    /// # Errors
+    /// If it is no YAML, holds a key twice, or goes beyond the bounds; the remark names `file`.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, Box<Diagnostic>> {
         let budget = serde_saphyr::budget! {
             max_depth: 32,
             max_nodes: 250_000,
@@ -66,7 +76,8 @@ impl Node {
     }
 
     /// The scalar's text.
-    pub(crate) fn text(&self) -> Option<&str> {
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) => Some(text),
             Value::Null | Value::List(_) | Value::Map(_) => None,
@@ -84,7 +95,8 @@ impl Node {
     }
 
     /// What the value is, for "expected …, found …".
-    pub(crate) fn kind(&self) -> &'static str {
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
         match &self.value {
             Value::Null => "nothing",
             Value::Text(_) => "a single value",

@@ -11,11 +11,13 @@ mod files;
 mod limits;
 mod listener;
 mod observatorium;
+mod operator;
 pub(crate) mod otlp;
 mod relabel;
 mod server;
 mod tenant;
 
+pub(crate) use operator::operator;
 pub(crate) use relabel::action_name;
 
 use self::tenant::Listed;

@@ -5,6 +5,7 @@
 
 mod access;
 mod observatorium;
+mod operator;
 mod otlp;
 mod tenant;
 
@@ -12,6 +13,10 @@ pub(crate) use access::{AUTHENTICATOR, CERTIFICATE, CLIENT_CERTIFICATE, CREDENTI
 pub(crate) use observatorium::{
     OBSERVATORIUM_AUTHENTICATOR, OBSERVATORIUM_MTLS, OBSERVATORIUM_OIDC, OBSERVATORIUM_RATE_LIMIT,
     OBSERVATORIUM_TENANT, RBAC_FILE, ROLE, ROLE_BINDING, SUBJECT, TENANTS_FILE,
+};
+pub(crate) use operator::{
+    ANNOTATION_MODES, OPERATOR, OPERATOR_ADMIN, OPERATOR_FILE, OPERATOR_LEADER_ELECTION, OPERATOR_POLICIES,
+    OPERATOR_WRITE_STORAGE,
 };
 pub(crate) use otlp::OTLP;
 pub(crate) use tenant::{LIMITS, RATE_LIMIT, TENANT, TENANT_LIMITS, TENANT_LOG};
@@ -115,6 +120,12 @@ pub(crate) const SECTIONS: &[&Section] = &[
     &ROLE,
     &ROLE_BINDING,
     &SUBJECT,
+    &OPERATOR,
+    &OPERATOR_ADMIN,
+    &OPERATOR_LEADER_ELECTION,
+    &OPERATOR_POLICIES,
+    &OPERATOR_FILE,
+    &OPERATOR_WRITE_STORAGE,
 ];
 
 pub(crate) const FILE: Section = Section {

@@ -366,7 +366,8 @@ fn either(words: &[&str]) -> String {
 }
 
 /// The known key that differs from `name` by the fewest edits, if that is close enough to be a slip.
-fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+#[must_use]
+pub fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let plain = |text: &str| text.to_ascii_lowercase().replace(['-', '_'], "");
     let (written, name) = (name, plain(name));
     // A longer text is no slip, and the comparison costs the product of the lengths.

@@ -5,6 +5,7 @@
 
 mod effective;
 mod files;
+mod operator;
 mod parse_anything;
 mod reference;
 
