@@ -197,7 +197,7 @@ mod tests {
     }
 
     /// Found among many, and mended. A plan that is drawn otherwise makes other histories of them.
-    const ONCE_BROKEN: [u64; 3] = [5_642, 6_698, 14_653];
+    const ONCE_BROKEN: [u64; 6] = [5_642, 6_698, 14_653, 29_616, 82_413, 89_109];
 
     #[test]
     fn what_once_broke_a_promise_does_so_no_more() {

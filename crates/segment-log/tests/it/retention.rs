@@ -308,3 +308,32 @@ fn a_reader_in_a_segment_that_goes_reads_it_to_its_end_or_meets_a_gap() {
     let segment_log::Read::Gap { from, to, counts, cause } = &out[1] else { panic!("{:?}", out[1]) };
     assert_eq!((*from, *to, *counts, *cause), (1, log.oldest(), times(log.oldest() - 1), GapCause::Expired));
 }
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_kill_though_the_log_is_full_and_must_keep_all() {
+    for end in [Rig::kill as fn(&mut Rig) -> _, |rig: &mut Rig| rig.power_cut(7)] {
+        let mut rig = Rig::new(options());
+        rig.options.limits.max_size = 7_000;
+        rig.options.limits.on_full = OnFull::Refuse;
+        rig.reopen();
+        let log = rig.log();
+        log.cursor("c", Start::Oldest).unwrap();
+        let mut acknowledged = 0;
+        while try_append(&log, entry(0, vec![1; 300])).is_ok() {
+            acknowledged += 1;
+        }
+        assert!(acknowledged > 10, "{acknowledged}");
+        drop(log);
+        let mut bytes = Vec::new();
+        for _ in 0..4 {
+            end(&mut rig);
+            let log = rig.log();
+            assert_eq!((log.head(), positions(&log).len() as u64), (acknowledged, acknowledged));
+            assert_eq!(log.find_cursor("c").unwrap().pending(), times(acknowledged));
+            assert!(try_append(&log, entry(0, vec![1; 300])).is_err(), "it is full");
+            bytes.push(log.bytes());
+        }
+        // The last commit is written again once, and not at every start.
+        assert_eq!(bytes[1..], [bytes[0]; 3]);
+    }
+}
