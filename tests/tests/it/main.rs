@@ -1,5 +1,6 @@
 //! The real programs around the real gateway, each claim a test: all of them ask about one scenario, which the first
-//! to come runs. `WRITEGATE_E2E_SECONDS` (60) is how long its undisturbed part lasts.
+//! to come runs. `WRITEGATE_E2E_SECONDS` (60) is how long its undisturbed part lasts, `WRITEGATE_E2E_OUTAGE_SECONDS` (10) for how
+//! long both receivers are gone.
 #![expect(clippy::expect_used, clippy::panic, reason = "tests say what is wrong by panicking")]
 
 mod collector;

@@ -68,13 +68,37 @@ impl Sender {
 pub(crate) struct Running {
     process: Process,
     pub(crate) base: String,
+    /// How it was started.
+    command: Command,
+    log: PathBuf,
+    ready: String,
 }
 
 impl Running {
     pub(crate) async fn start(command: Command, log: PathBuf, base: String, ready: &str) -> Self {
-        let mut process = Process::start(command, &log).expect("the program starts");
-        process.ready(&format!("{base}{ready}"), LIMIT).await.expect("the program becomes ready");
-        Self { process, base }
+        let process = Process::start(again(&command), &log).expect("the program starts");
+        let mut running = Self { process, ready: format!("{base}{ready}"), base, command, log };
+        running.becomes_ready().await;
+        running
+    }
+
+    async fn becomes_ready(&mut self) {
+        self.process.ready(&self.ready, LIMIT).await.expect("the program becomes ready");
+    }
+
+    /// Ends it, with or without time to say goodbye.
+    pub(crate) async fn stop(&mut self, kill: bool) {
+        if kill {
+            self.process.kill().expect("it can be killed");
+        } else {
+            self.process.terminate(LIMIT).await.expect("it ends");
+        }
+    }
+
+    /// Starts it again, at the same address and on the same data.
+    pub(crate) async fn start_again(&mut self) {
+        self.process = Process::start(again(&self.command), &self.log).expect("the program starts");
+        self.becomes_ready().await;
     }
 
     pub(crate) fn log(&self) -> String {
@@ -185,40 +209,28 @@ pub(crate) async fn start_sender(
 /// A Prometheus that takes remote writes and nothing that is out of order, at an address that stays the same.
 #[derive(Debug)]
 pub(crate) struct StrictReceiver {
-    name: &'static str,
-    directory: PathBuf,
-    base: String,
     running: Running,
 }
 
 impl StrictReceiver {
     /// Starts it, if it is installed.
     pub(crate) async fn start(directory: &Path, name: &'static str) -> Option<Self> {
-        let base = free_base();
         // Out-of-order windows are off unless configured.
         std::fs::write(directory.join(format!("{name}.yml")), "{}\n").expect("the configuration is written");
-        let running = Self::run(directory, name, &base).await?;
-        Some(Self { name, directory: directory.to_owned(), base, running })
-    }
-
-    async fn run(directory: &Path, name: &str, base: &str) -> Option<Running> {
-        let mut command = prometheus_at(found(Peer::Prometheus35)?, directory, name, base);
+        let (mut command, base) = prometheus_command(found(Peer::Prometheus35)?, directory, name);
         command.arg("--web.enable-remote-write-receiver");
-        Some(Running::start(command, directory.join(format!("{name}.log")), base.to_owned(), "/-/ready").await)
+        let running = Running::start(command, directory.join(format!("{name}.log")), base, "/-/ready").await;
+        Some(Self { running })
     }
 
     pub(crate) fn write_url(&self) -> String {
-        format!("{}/api/v1/write", self.base)
+        format!("{}/api/v1/write", self.running.base)
     }
 
     /// Ends it, with or without time to say goodbye, and starts it again.
     pub(crate) async fn restart(&mut self, kill: bool) {
-        if kill {
-            self.running.process.kill().expect("it can be killed");
-        } else {
-            self.running.process.terminate(LIMIT).await.expect("it ends");
-        }
-        self.running = Self::run(&self.directory, self.name, &self.base).await.expect("it is still installed");
+        self.running.stop(kill).await;
+        self.running.start_again().await;
     }
 
     pub(crate) fn running(&self) -> &Running {
@@ -226,16 +238,20 @@ impl StrictReceiver {
     }
 }
 
-pub(crate) fn prometheus_command(command: Command, directory: &Path, name: &str) -> (Command, String) {
-    let base = free_base();
-    (prometheus_at(command, directory, name, &base), base)
+/// The same command, which can be started once more.
+fn again(command: &Command) -> Command {
+    let mut again = Command::new(command.get_program());
+    again.args(command.get_args());
+    again.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    again
 }
 
-fn prometheus_at(mut command: Command, directory: &Path, name: &str, base: &str) -> Command {
+pub(crate) fn prometheus_command(mut command: Command, directory: &Path, name: &str) -> (Command, String) {
+    let base = free_base();
     command.arg(format!("--config.file={}", directory.join(format!("{name}.yml")).display()));
     command.arg(format!("--storage.tsdb.path={}", directory.join(format!("{name}-data")).display()));
     command.arg(format!("--web.listen-address={}", base.trim_start_matches("http://")));
-    command
+    (command, base)
 }
 
 /// promtool, which comes with Prometheus 2.42.

@@ -1,5 +1,5 @@
 //! The one run that every test here asks about: five senders at once through one gateway into two receivers, with the
-//! gateway ended both ways in between.
+//! gateway ended both ways in between, and both receivers gone for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic;
@@ -54,7 +54,7 @@ pub(crate) fn findings() -> Option<&'static Findings> {
     let run = || {
         let binary = gateway::binary();
         let directory = tempfile::tempdir().expect("a directory");
-        let limit = Duration::from_secs(undisturbed_scrapes() as u64) + WHOLE;
+        let limit = Duration::from_secs((undisturbed_scrapes() + 2 * receivers_are_gone()) as u64) + WHOLE;
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let run = async { tokio::time::timeout(limit, run(&binary, directory.path())).await };
         runtime.block_on(run).expect("the scenario ends in time")
@@ -70,8 +70,14 @@ fn undisturbed_scrapes() -> usize {
     seconds.map_or(60, |seconds| seconds.parse().expect("WRITEGATE_E2E_SECONDS is a number of seconds"))
 }
 
+/// For how long both receivers are gone. The full run has an hour of it.
+fn receivers_are_gone() -> usize {
+    let seconds = std::env::var("WRITEGATE_E2E_OUTAGE_SECONDS").ok();
+    seconds.map_or(10, |seconds| seconds.parse().expect("WRITEGATE_E2E_OUTAGE_SECONDS is a number of seconds"))
+}
+
 async fn run(binary: &Path, directory: &Path) -> Option<Findings> {
-    let (prometheus, victoria) = start_receivers(directory).await?;
+    let (mut prometheus, mut victoria) = start_receivers(directory).await?;
     let urls = [&prometheus, &victoria].map(|receiver| format!("{}/api/v1/write", receiver.base));
     let mut gateway =
         Gateway::start(binary, directory, &[("prometheus", &urls[0]), ("victoriametrics", &urls[1])]).await;
@@ -108,11 +114,17 @@ async fn run(binary: &Path, directory: &Path) -> Option<Findings> {
     scraped(OUTAGE).await;
     gateway.start_again().await;
     scraped(RECOVERY).await;
+    prometheus.stop(false).await;
+    victoria.stop(false).await;
+    scraped(receivers_are_gone()).await;
+    prometheus.start_again().await;
+    victoria.start_again().await;
+    scraped(RECOVERY).await;
     let window = (from, now_ms());
     // A scrape is stored up to its timeout after its timestamp.
     scraped(2).await;
 
-    let deadline = Instant::now() + ARRIVAL;
+    let deadline = Instant::now() + ARRIVAL + Duration::from_secs(receivers_are_gone() as u64 / 4);
     for (sender, running) in &senders {
         let found = found.get_mut(sender.name()).expect("listed");
         let comparison = Comparison {
