@@ -27,7 +27,8 @@ pub(crate) fn listeners(
         return;
     }
     let logs_in = |by: fn(&Login) -> bool| tenants.entries().any(|(_, tenant)| tenant.login.as_ref().is_some_and(by));
-    let tokens = tenants.entries().any(|(_, tenant)| !tenant.credentials.is_empty())
+    let own_credentials = tenants.entries().any(|(_, tenant)| !tenant.credentials.is_empty());
+    let tokens = own_credentials
         || logs_in(|login| matches!(login, Login::Oidc(_)))
         || authentication.iter().any(|way| matches!(way, Authenticator::Jwt(_)));
     let own_authorities = tenants.entries().any(|(_, tenant)| tenant.client_ca_file.is_some())
@@ -57,6 +58,11 @@ pub(crate) fn listeners(
         if listener.tenant.is_some() && !is_loopback && listener.allow.is_empty() {
             let hint = "leave `tenant` out to ask for a credential, or write `allow`";
             item.warn(report, "whoever reaches this address may push without a credential", Some(hint));
+        }
+        if listener.tenant.is_some() && !listener.tenant_from.is_empty() && own_credentials {
+            let hint = "leave `tenant` out, unless a proxy in front checks who may name which tenant";
+            let what = "`tenant` and `tenant_from`: without a credential a request may name any tenant, those with credentials too";
+            item.warn(report, what, Some(hint));
         }
     }
 }

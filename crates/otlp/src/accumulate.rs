@@ -132,6 +132,9 @@ impl Session<'_> {
         interval: (u64, u64),
         increment: Total,
     ) -> Result<(Total, u64), Cause> {
+        if !increment.is_finite() {
+            return Err(Cause::DeltaNumber);
+        }
         let key = key(name, labels, &increment);
         let known = self.added.get(&key).or_else(|| self.totals.streams.get(&key));
         let before = known.map_or(0, Stream::bytes);
@@ -203,8 +206,20 @@ impl Stream {
 }
 
 impl Total {
+    /// Whether every number in it is one that can be added to.
+    fn is_finite(&self) -> bool {
+        match self {
+            Self::Number(number) => number.is_finite(),
+            Self::Explicit { sum, .. } | Self::Exponential(Exponential { sum, .. }) => sum.is_none_or(f64::is_finite),
+        }
+    }
+
     /// The sum, or `None` where bounds or thresholds differ, or it has no room in 64 bits.
     fn plus(&self, other: &Self) -> Option<Self> {
+        self.added(other).filter(Self::is_finite)
+    }
+
+    fn added(&self, other: &Self) -> Option<Self> {
         let sums = |one: &Option<f64>, other: &Option<f64>| one.zip(*other).map(|(one, other)| one + other);
         match (self, other) {
             (Self::Number(one), Self::Number(other)) => Some(Self::Number(one + other)),

@@ -20,6 +20,9 @@ impl Pass<'_> {
         };
         let labels = family.labels(&mut point.head.attributes, 1, "", self.rules)?;
         if family.is_delta && !point.head.no_recorded_value {
+            if family.is_monotonic && value < 0.0 {
+                return Err(Cause::DeltaFalls.into());
+            }
             let (total, since) = self.accumulate(family, &labels, &point.head, Total::Number(value))?;
             if let Total::Number(total) = total {
                 (value, start) = (total, since);

@@ -90,6 +90,12 @@ pub enum Cause {
         "no room for the running total of one more stream; send fewer, or raise `otlp.delta_max_bytes` at the gateway"
     )]
     NoRoom,
+    /// A delta after which the total would be no number any more.
+    #[error("a delta that is NaN or infinite; the running total could never be a number again")]
+    DeltaNumber,
+    /// A delta that takes away from what only rises.
+    #[error("a negative delta of a monotonic sum; a sum that falls is not monotonic")]
+    DeltaFalls,
 }
 
 /// What refused points count as.

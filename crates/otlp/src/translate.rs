@@ -136,6 +136,8 @@ pub(crate) struct Family<'a> {
     /// It becomes native histograms.
     pub(crate) is_native: bool,
     pub(crate) is_delta: bool,
+    /// A sum that only rises.
+    pub(crate) is_monotonic: bool,
     kind: i32,
     help: &'a [u8],
     unit: String,
@@ -174,6 +176,7 @@ impl<'a> Family<'a> {
             shape,
             is_native: is_native(shape, rules.options),
             is_delta: has_temporality && metric.temporality == 1,
+            is_monotonic: shape == Shape::Sum && metric.is_monotonic,
             kind,
             help: if std::str::from_utf8(metric.description).is_ok() { metric.description } else { b"" },
             unit: unit_name(unit, strategy),

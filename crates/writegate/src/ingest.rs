@@ -124,7 +124,7 @@ impl Gate {
             limits: config.limits.clone(),
             otlp: Arc::new(otlp::options(&config.otlp)),
             deltas: otlp::deltas(&config.otlp),
-            decoders: Semaphore::new(cores),
+            decoders: Arc::new(Semaphore::new(cores)),
             closing,
             stats,
         }

@@ -56,6 +56,28 @@ fn a_delta_that_is_repeated_is_not_added_again_and_an_older_one_is_refused() {
 }
 
 #[test]
+fn what_would_spoil_a_total_for_good_is_refused_and_the_total_goes_on() {
+    let mut totals = Totals::default();
+    send(&mut totals, one(0, 10, 3.0));
+    for (value, why) in [(f64::NAN, "NaN or infinite"), (f64::INFINITY, "NaN or infinite"), (-1.0, "a negative delta")]
+    {
+        let point = match value {
+            _ if value.is_nan() => json!({"asDouble": "NaN"}),
+            _ if value.is_infinite() => json!({"asDouble": "Infinity"}),
+            value => json!({"asDouble": value}),
+        };
+        let spoilt = send(&mut totals, sum(json!([over(10, 20, point)])));
+        assert!(spoilt.samples().is_empty() && spoilt.refused().contains(why), "{value}: {}", spoilt.refused());
+    }
+    assert_eq!(send(&mut totals, one(10, 20, 1.0)).samples(), ["n_total 4 @1700000020000 since 1700000000000"]);
+    // What has no room in a double begins anew.
+    send(&mut totals, one(20, 30, f64::MAX));
+    let anew = send(&mut totals, one(30, 40, f64::MAX));
+    assert_eq!(anew.samples()[0].split(' ').nth(3), Some("since"));
+    assert!(anew.samples()[0].ends_with("since 1700000030000"), "{:?}", anew.samples());
+}
+
+#[test]
 fn each_set_of_labels_is_a_stream_of_its_own() {
     let mut totals = Totals::default();
     let point = |kind: &str| over(0, 10, json!({"asInt": 1, "attributes": attributes(&[("kind", kind)])}));

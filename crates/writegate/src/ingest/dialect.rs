@@ -26,14 +26,14 @@ pub(super) enum Dialect {
 }
 
 impl Dialect {
-    /// As far as the header says. Where the listener does not take a dialect, it is not spoken either.
-    pub(super) fn of(parts: &Parts, route: Route<'_>, listener: &Listener) -> Self {
+    /// As the header says, also where the listener does not take it: a sender reads no refusal in other words than its own.
+    pub(super) fn of(parts: &Parts, route: Route<'_>) -> Self {
         let content_type = parts.headers.get(CONTENT_TYPE);
-        if listener.grpc && parts.version == Version::HTTP_2 && grpc::is_grpc(content_type) {
+        if parts.version == Version::HTTP_2 && grpc::is_grpc(content_type) {
             return Self::Grpc;
         }
         match (route, encoding(&parts.headers)) {
-            (Route::Otlp, Some(encoding)) if listener.otlp => Self::Otlp(encoding),
+            (Route::Otlp, Some(encoding)) => Self::Otlp(encoding),
             _ => Self::RemoteWrite,
         }
     }

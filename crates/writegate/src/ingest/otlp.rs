@@ -159,7 +159,7 @@ fn too_large(what: &'static str, reading: &Reading) -> Refusal {
 /// A body could not be unpacked.
 #[derive(Debug, thiserror::Error)]
 enum UnpackError {
-    #[error("corrupt gzip: {0}")]
+    #[error("corrupt gzip")]
     Gzip(#[source] io::Error),
     #[error("it does not start like zstd")]
     NotZstd,
@@ -247,7 +247,8 @@ pub(super) fn points(translation: &Translation, without_room: u64, complaint: Op
         words.push(translation.refused.to_string());
     }
     if without_room > 0 {
-        words.push(format!("{without_room} points have series for which the tenant has no room"));
+        let have = if without_room == 1 { "point has" } else { "points have" };
+        words.push(format!("{without_room} {have} series for which the tenant has no room"));
     }
     words.extend(complaint.map(str::to_owned));
     if translation.lost_exemplars > 0 {

@@ -39,6 +39,9 @@ use crate::tenant::{Account, Tenant, TenantName, Tenants};
 /// From the last byte of the body to the answer, at most: the OpenTelemetry Collector gives up after 5 s, for good.
 pub(super) const DURABLE_WITHIN: Duration = Duration::from_secs(4);
 
+/// And from when it was read, at least.
+const DURABLE_AT_LEAST: Duration = Duration::from_secs(2);
+
 /// Bodies that unpack to more than this, or do not say to how much, are decoded on a thread of their own: 2 MiB are about
 /// 6,000 samples, 1 ms.
 const INLINE_DECODED_BYTES: u64 = 2 * 1024 * 1024;
@@ -55,7 +58,7 @@ pub(crate) struct Gate {
     pub(super) deltas: otlp::accumulate::Settings,
     /// How many huge bodies may be decoded at once: each may take `decoded_bytes` of memory, and one of OTLP as much for each
     /// form it has on its way.
-    pub(super) decoders: Semaphore,
+    pub(super) decoders: Arc<Semaphore>,
     pub(super) closing: Arc<AtomicBool>,
     pub(super) stats: Arc<PushStats>,
 }
@@ -78,13 +81,18 @@ pub(super) async fn push(
     let started = Instant::now();
     let (parts, incoming) = request.into_parts();
     let route = route::route(parts.uri.path());
-    let dialect = Dialect::of(&parts, route, &settings.listener);
+    let dialect = Dialect::of(&parts, route);
     let (mut incoming, mut standing) = (Some(incoming), None);
     let received = receive(gate, settings, peer, (&parts, route, dialect), &mut incoming, &mut standing).await;
     let (mut response, status) = match received {
         Ok(response) => {
             let status = response.status();
             (response, status)
+        }
+        // A stream that is reset is a failure for good to senders of gRPC; an answer in time is not.
+        Err(Failure::Cut(_)) if dialect == Dialect::Grpc => {
+            let status = dialect.status(&Refusal::Late);
+            (dialect.refuse(Refusal::Late), status)
         }
         Err(Failure::Cut(cut)) => return Err(cut),
         Err(Failure::Refused(refusal)) => {
@@ -197,22 +205,22 @@ async fn take(
     (body, reservation): (Bytes, Option<Reservation>),
 ) -> Result<Response<AnswerBody>, Refusal> {
     let deadline = Deadline::now() + DURABLE_WITHIN;
+    let reservation = Arc::new(reservation);
     let vm_protocol = matches!(reading.source, Source::RemoteWrite { compression: Compression::Zstd, .. })
         || headers.contains_key("x-victoriametrics-remote-write-version");
     let protocol = reading.protocol;
-    // Whatever it waits for: a decoder's turn, the disk at a tenant's birth, the sync of the record.
-    let (mut examined, tenant) = timeout_at(deadline, async {
-        let examined = examine_somewhere(gate, body, &account, reading).await?;
-        let tenant = match &account.tenant {
-            Some(tenant) => Some(Arc::clone(tenant)),
-            // Only data gives birth to a tenant: what was refused or empty leaves nothing on the disk.
-            None if examined.records.is_empty() => None,
-            None => Some(create(gate, account.clone()).await?),
-        };
-        Ok::<_, Refusal>((examined, tenant))
-    })
-    .await
-    .map_err(|_elapsed| Refusal::Slow)??;
+    let mut examined = examine_somewhere(gate, body, &account, reading, (&reservation, deadline)).await?;
+    // What took long to read has its time for the disk all the same.
+    let deadline = deadline.max(Deadline::now() + DURABLE_AT_LEAST);
+    let tenant = match &account.tenant {
+        Some(tenant) => Some(Arc::clone(tenant)),
+        // Only data gives birth to a tenant: what was refused or empty leaves nothing on the disk.
+        None if examined.records.is_empty() => None,
+        None => {
+            let created = timeout_at(deadline, create(gate, account.clone())).await;
+            Some(created.map_err(|_elapsed| Refusal::Slow)??)
+        }
+    };
     if let Some(tenant) = &tenant {
         tenant.received(examined.received);
         for (reason, counts) in &examined.refused {
@@ -363,7 +371,14 @@ async fn read_body(
     })
 }
 
-async fn examine_somewhere(gate: &Gate, body: Bytes, account: &Account, reading: Reading) -> Result<Examined, Refusal> {
+/// Reads a body, a large one on a thread of its own when it is its turn, for which it waits until `deadline`.
+async fn examine_somewhere(
+    gate: &Gate,
+    body: Bytes,
+    account: &Account,
+    reading: Reading,
+    (reservation, deadline): (&Arc<Option<Reservation>>, Deadline),
+) -> Result<Examined, Refusal> {
     let decoded = match &reading.source {
         Source::RemoteWrite { .. } => compression::declared_len(&body),
         // What is translated takes about four times as long.
@@ -374,9 +389,16 @@ async fn examine_somewhere(gate: &Gate, body: Bytes, account: &Account, reading:
     }
     // The semaphore is never closed, and a decoder that panicked has lost this request only.
     let lost = |what: &dyn std::fmt::Display| Refusal::Failed(format!("the body could not be decoded: {what}"));
-    let _turn = gate.decoders.acquire().await.map_err(|closed| lost(&closed))?;
-    let account = account.clone();
-    offload(move || examine::examine(&body, &reading, &account)).await.map_err(|panicked| lost(&panicked))?
+    let turn = timeout_at(deadline, Arc::clone(&gate.decoders).acquire_owned()).await;
+    let turn = turn.map_err(|_elapsed| Refusal::Decoding)?.map_err(|closed| lost(&closed))?;
+    let (account, reservation) = (account.clone(), Arc::clone(reservation));
+    let examine = move || {
+        let examined = examine::examine(&body, &reading, &account);
+        // Until then they are taken, also if the sender is gone.
+        drop((turn, reservation));
+        examined
+    };
+    offload(examine).await.map_err(|panicked| lost(&panicked))?
 }
 
 async fn create(gate: &Gate, account: Account) -> Result<Arc<Tenant>, Refusal> {
@@ -397,12 +419,11 @@ async fn create(gate: &Gate, account: Account) -> Result<Arc<Tenant>, Refusal> {
 async fn store(
     tenant: &Arc<Tenant>,
     examined: &mut Examined,
-    reservation: Option<Reservation>,
+    reservation: Arc<Option<Reservation>>,
     deadline: Deadline,
 ) -> Result<(), Refusal> {
     let (highest, received_ms) = (examined.highest_timestamp, crate::clock::now_ms());
     // Until they are all written the log holds the body, also if the sender was told long ago that it takes too long.
-    let reservation = Arc::new(reservation);
     // Families are in the first record.
     let mut families = std::mem::take(&mut examined.families);
     let append = |NewRecord { counts, meta, body }| {

@@ -101,6 +101,11 @@ pub(super) enum Refusal {
     Partial { text: String, vm_protocol: bool },
     #[error("too many bytes are being received at this moment (limits.in_flight_bytes); try again (wg-busy)")]
     Busy,
+    #[error("too many large requests are being unpacked at this moment; try again, or send less at once (wg-busy)")]
+    Decoding,
+    /// Said over gRPC only; elsewhere the connection is cut.
+    #[error("the body did not arrive within the listener's timeouts.body; try again (wg-late)")]
+    Late,
     #[error("{0}; nothing of this request is stored (wg-rate)")]
     Exceeded(Exceeded),
     #[error("{0}; not all of this request is stored, if anything, try again (wg-log-full)")]
@@ -151,6 +156,8 @@ impl Refusal {
             Self::NoKeys(_)
             | Self::CheckingOthers
             | Self::Busy
+            | Self::Decoding
+            | Self::Late
             | Self::Full(_)
             | Self::Failed(_)
             | Self::Slow
@@ -161,7 +168,7 @@ impl Refusal {
     /// What it counts as; `None` where no data was offered.
     pub(super) const fn reason(&self) -> Option<Reason> {
         match self {
-            Self::NotFound | Self::Off { .. } | Self::Method => None,
+            Self::NotFound | Self::Off { .. } | Self::Method | Self::Late => None,
             Self::Unauthenticated(_) | Self::NoKeys(_) => Some(Reason::Unauthenticated),
             Self::Forbidden => Some(Reason::Forbidden),
             Self::Unsupported(_) => Some(Reason::Unsupported),
@@ -172,7 +179,9 @@ impl Refusal {
             | Self::Partial { .. } => Some(Reason::Invalid),
             Self::TooLarge { .. } | Self::TooMuch(_) => Some(Reason::TooLarge),
             Self::Exceeded(_) => Some(Reason::Rate),
-            Self::CheckingOthers | Self::Busy | Self::Full(_) | Self::Failed(_) | Self::Slow => Some(Reason::Full),
+            Self::CheckingOthers | Self::Busy | Self::Decoding | Self::Full(_) | Self::Failed(_) | Self::Slow => {
+                Some(Reason::Full)
+            }
             Self::Shutdown => Some(Reason::Shutdown),
         }
     }
@@ -245,6 +254,8 @@ mod tests {
     fn no_temporary_condition_gets_a_status_that_makes_a_sender_drop() {
         let temporary = [
             Refusal::Busy,
+            Refusal::Decoding,
+            Refusal::Late,
             Refusal::CheckingOthers,
             Refusal::NoKeys(Denied::NoKeys),
             Refusal::Full(String::new()),

@@ -2,12 +2,17 @@
 //!
 //! The translation itself is tested in its crate, against another protobuf library.
 
+use std::convert::Infallible;
 use std::io::Write;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use flate2::Compression as Level;
 use flate2::write::GzEncoder;
 use http::{HeaderMap, Method};
+use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use otlp::protobuf_of_json;
@@ -395,7 +400,7 @@ fn w77_points_for_which_the_tenant_has_no_room_are_refused_whole() {
         let known = sum("m", 2, json!([point(2.0, with(labelled("a"), json!({"timeUnixNano": nanos(TIME + 1)})))]));
         let (refused, words) = partial(&push(&gateway, &of(&[], json!([summary, known]))).await);
         assert_eq!(refused, 1, "{words}");
-        assert!(words.contains("1 points have series for which the tenant has no room"), "{words}");
+        assert!(words.contains("1 point has series for which the tenant has no room"), "{words}");
         gateway.settled().await;
         let series = arrived_series(&sink);
         assert_eq!(series, ["m_total{kind=\"a\"}", "m_total{kind=\"a\"}", "m_total{kind=\"b\"}"]);
@@ -445,12 +450,14 @@ fn otlp_is_served_only_where_a_listener_says_so() {
     bounded(async {
         let gateway = Setup::new().start().await;
         let answer = push(&gateway, &one("m")).await;
-        assert_eq!(answer.status, 404);
-        assert!(
-            answer.text().contains("OTLP is not taken here") && answer.text().contains("`otlp: true`"),
-            "{}",
-            answer.text()
-        );
+        assert_eq!((answer.status.as_u16(), answer.header("content-type")), (404, Some("application/json")));
+        let status: Value = serde_json::from_str(&answer.text()).unwrap();
+        let words = status["message"].as_str().unwrap();
+        assert!(words.contains("OTLP is not taken here") && words.contains("`otlp: true`"), "{status}");
+        // Their senders read nothing else.
+        let off = export(&gateway, &[], &protobuf(&one("m"))).await;
+        assert_eq!(off.code, 12, "{off:?}");
+        assert!(off.message.contains("grpc"), "{off:?}");
         let path = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
         let answer = post_to(&gateway, path, &[("content-type", "application/grpc")], vec![0; 5]).await;
         assert_eq!(answer.status, 404);
@@ -688,6 +695,13 @@ async fn export(gateway: &TestGateway, headers: &[(&str, &str)], message: &[u8])
 
 /// A call over HTTP/2 with prior knowledge, as gRPC makes it.
 async fn call(gateway: &TestGateway, path: &str, headers: &[(&str, &str)], body: Bytes) -> Exported {
+    call_with(gateway, path, headers, Full::new(body)).await
+}
+
+async fn call_with<B>(gateway: &TestGateway, path: &str, headers: &[(&str, &str)], body: B) -> Exported
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
+{
     let stream = TcpStream::connect(gateway.address()).await.unwrap();
     let (mut client, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
@@ -698,7 +712,7 @@ async fn call(gateway: &TestGateway, path: &str, headers: &[(&str, &str)], body:
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let response = client.send_request(request.body(Full::new(body)).unwrap());
+    let response = client.send_request(request.body(body).unwrap());
     let (parts, body) = tokio::time::timeout(PATIENCE, response).await.unwrap().unwrap().into_parts();
     let collected = body.collect().await.unwrap();
     let trailers = collected.trailers().cloned();
@@ -720,6 +734,63 @@ async fn call(gateway: &TestGateway, path: &str, headers: &[(&str, &str)], body:
         is_in_trailers: trailers.is_some_and(|trailers| trailers.contains_key("grpc-status")),
         body: collected.to_bytes(),
     }
+}
+
+/// A body that does not come.
+struct Never;
+
+impl Body for Never {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+}
+
+#[test]
+fn w78_a_body_that_does_not_come_over_grpc_is_answered_so_that_its_sender_tries_again() {
+    bounded(async {
+        let listener = "tenant: default, grpc: true, timeouts: {body: 100ms}";
+        let gateway = Setup::new().listener(listener).start().await;
+        let path = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+        let late = call_with(&gateway, path, &[], Never).await;
+        let (code, words, has_retry_info) = status_in_protobuf(late.details.as_ref().unwrap());
+        assert_eq!((late.http, late.code, code, has_retry_info), (200, 14, 14, true), "{words}");
+        assert!(words.contains("wg-late"), "{words}");
+        gateway.finish().await;
+    });
+}
+
+#[test]
+fn w76_w31_bodies_that_unpack_to_too_much_are_told_so_or_wait_their_turn_and_leave_nothing_behind() {
+    bounded(async {
+        let limits = "request_bytes: 1MiB, decoded_bytes: 1MiB, in_flight_bytes: 4MiB";
+        let gateway = Arc::new(setup().limits(limits).start().await);
+        let bomb = gzip(&vec![0; 20 << 20]);
+        let mut pushes = tokio::task::JoinSet::new();
+        for _ in 0..24 {
+            let (gateway, bomb) = (Arc::clone(&gateway), bomb.clone());
+            let headers = [("content-type", "application/x-protobuf"), ("content-encoding", "gzip")];
+            pushes.spawn(async move { post_to(&gateway, "/v1/metrics", &headers, bomb).await });
+        }
+        let mut told = 0;
+        while let Some(answer) = pushes.join_next().await {
+            let answer = answer.unwrap();
+            let is_told = answer.status == 413;
+            told += usize::from(is_told);
+            assert!(is_told || answer.status == 503 && answer.text().contains("wg-busy"), "{}", answer.text());
+        }
+        assert!(told > 0);
+        let receiving = || async {
+            let page = gateway.admin("/metrics").await;
+            let held = page.lines().filter(|line| line.starts_with("writegate_receiving_bytes"));
+            held.map(|line| line.rsplit(' ').next().unwrap()).all(|bytes| bytes == "0").then_some(())
+        };
+        eventually("nothing is held any more", receiving).await;
+        assert_eq!(push(&gateway, &one("m")).await.status, 200);
+        Arc::into_inner(gateway).unwrap().finish().await;
+    });
 }
 
 #[test]
