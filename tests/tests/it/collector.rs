@@ -31,12 +31,13 @@ const EXPORTERS: [(&str, &str); 3] =
 #[test]
 fn the_opentelemetry_collector_delivers_all_by_each_of_its_exporters_over_mutual_tls() {
     let directory = tempfile::tempdir().expect("a directory");
+    let binary = gateway::binary();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let run = async { tokio::time::timeout(2 * LIMIT, run(directory.path())).await };
+    let run = async { tokio::time::timeout(2 * LIMIT, run(&binary, directory.path())).await };
     runtime.block_on(run).expect("it ends in time");
 }
 
-async fn run(directory: &Path) {
+async fn run(binary: &Path, directory: &Path) {
     let Some(mut command) = found(Peer::OtelCollector) else { return };
     issue(directory, &EXPORTERS.map(|(_, client)| client));
     let sink = Endpoint::launch(EndpointSettings { keep: Keep::Requests, ..EndpointSettings::default() });
@@ -49,7 +50,7 @@ async fn run(directory: &Path) {
          {{promote_scope_metadata: true}}\n"
     );
     let endpoint = format!("name: sink, url: \"{}\", tenant_header: X-Scope-OrgID", sink.url());
-    let gateway = Gateway::start_on(&gateway::binary(), directory, &keys, &[endpoint]).await;
+    let gateway = Gateway::start_on(binary, directory, &keys, &[endpoint]).await;
 
     let (input, own) = (free_base(), free_base());
     let config = directory.join("collector.yml");

@@ -291,7 +291,7 @@ fn the_rest(got: &Got, began: i64, is_v2: bool) -> Vec<Judged> {
 }
 
 /// What an endpoint gets of what Prometheus scrapes, with one of the messages on both ways.
-async fn scraped(directory: &Path, message: &str) -> Option<Vec<Case>> {
+async fn scraped(binary: &Path, directory: &Path, message: &str) -> Option<Vec<Case>> {
     let program = found(Peer::Prometheus35)?;
     let name = if message.contains("v2") { "v2" } else { "v1" };
     let directory = directory.join(name);
@@ -300,7 +300,7 @@ async fn scraped(directory: &Path, message: &str) -> Option<Vec<Case>> {
     let sink = Endpoint::launch(EndpointSettings { keep: Keep::Requests, ..EndpointSettings::default() });
     let sink = sink.await.expect("an endpoint");
     let endpoint = format!("name: sink, url: \"{}\", protobuf_message: {message}", sink.url());
-    let mut gateway = Gateway::start_with(&gateway::binary(), &directory, &[endpoint]).await;
+    let mut gateway = Gateway::start_with(binary, &directory, &[endpoint]).await;
     let (mut command, base) = prometheus_command(program, &directory, "scraper");
     command.arg("--enable-feature=exemplar-storage,native-histograms,metadata-wal-records");
     let mut config = "global: {scrape_interval: 2s, scrape_timeout: 2s}\nscrape_configs:\n".to_owned();
@@ -354,11 +354,12 @@ async fn scraped(directory: &Path, message: &str) -> Option<Vec<Case>> {
 #[test]
 fn what_prometheus_scrapes_passes_every_case_of_the_sender_suites_behind_the_gateway() {
     let directory = tempfile::tempdir().expect("a directory");
+    let binary = gateway::binary();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let run = async {
         let (v1, v2) = tokio::join!(
-            scraped(directory.path(), "prometheus.WriteRequest"),
-            scraped(directory.path(), "io.prometheus.write.v2.Request"),
+            scraped(&binary, directory.path(), "prometheus.WriteRequest"),
+            scraped(&binary, directory.path(), "io.prometheus.write.v2.Request"),
         );
         Some([v1?, v2?].concat())
     };

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use serde_json::Value as Json;
@@ -13,8 +14,14 @@ use crate::http;
 /// How long a start or an orderly end may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The program: `$WRITEGATE_BIN`, or what cargo builds (into `$CARGO_TARGET_DIR`, as cargo itself sees to).
+/// The program: `$WRITEGATE_BIN`, or what cargo builds (into `$CARGO_TARGET_DIR`, as cargo itself sees to). That may take
+/// minutes: a test asks for it before its time begins.
 pub(crate) fn binary() -> PathBuf {
+    static BINARY: LazyLock<PathBuf> = LazyLock::new(build);
+    BINARY.clone()
+}
+
+fn build() -> PathBuf {
     if let Some(binary) = std::env::var_os("WRITEGATE_BIN") {
         return binary.into();
     }

@@ -22,12 +22,13 @@ const ENOUGH: f64 = 1_000.0;
 #[test]
 fn r_x1_r_p1_r_p13_senders_with_certificate_token_or_neither_are_taken_for_their_tenants() {
     let directory = tempfile::tempdir().expect("a directory");
+    let binary = gateway::binary();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let run = async { tokio::time::timeout(2 * LIMIT, run(directory.path())).await };
+    let run = async { tokio::time::timeout(2 * LIMIT, run(&binary, directory.path())).await };
     runtime.block_on(run).expect("it ends in time");
 }
 
-async fn run(directory: &Path) {
+async fn run(binary: &Path, directory: &Path) {
     issue(directory, &["prometheus", "vmagent"]);
     let at = |name: &str| directory.join(name).display().to_string();
     std::fs::write(at("token"), "a-token-of-team-blue\n").expect("the token is written");
@@ -41,7 +42,7 @@ async fn run(directory: &Path) {
          [{{bearer_token_file: token}}]}}, {{name: \"*\"}}]\n"
     );
     let endpoint = format!("name: sink, url: \"{}\", tenant_header: X-Scope-OrgID", sink.url());
-    let gateway = Gateway::start_on(&gateway::binary(), directory, &keys, &[endpoint]).await;
+    let gateway = Gateway::start_on(binary, directory, &keys, &[endpoint]).await;
     let url = format!("https://localhost:{port}/api/v1");
 
     let certificate = |name: &str| {

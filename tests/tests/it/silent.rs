@@ -23,12 +23,13 @@ const NAMES: [&str; 3] = ["prometheus-2-42", "prometheus-2-53", "victoriametrics
 #[test]
 fn w87_w88_receivers_that_ignore_2_0_get_everything_in_1_0() {
     let directory = tempfile::tempdir().expect("a directory");
+    let binary = gateway::binary();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let run = async { tokio::time::timeout(2 * LIMIT, run(directory.path())).await };
+    let run = async { tokio::time::timeout(2 * LIMIT, run(&binary, directory.path())).await };
     runtime.block_on(run).expect("it ends in time");
 }
 
-async fn run(directory: &Path) -> Option<()> {
+async fn run(binary: &Path, directory: &Path) -> Option<()> {
     let peers = [Peer::Prometheus242, Peer::Prometheus253, Peer::VictoriaMetrics1145];
     let mut receivers = Vec::new();
     for peer in peers {
@@ -39,7 +40,7 @@ async fn run(directory: &Path) -> Option<()> {
     };
     let bases = receivers.iter().map(|receiver| receiver.base.as_str());
     let endpoints: Vec<String> = NAMES.into_iter().zip(bases).map(endpoint).collect();
-    let mut gateway = Gateway::start_with(&gateway::binary(), directory, &endpoints).await;
+    let mut gateway = Gateway::start_with(binary, directory, &endpoints).await;
     let from = now_ms();
     let settings =
         WorkloadSettings { series: 200, series_per_request: 50, protocol: Protocol::V2, ..WorkloadSettings::default() };
