@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::format::{ALIGN, CURSOR_FILES, NotAHeader, VERSION, new_epoch, put, seed, u32_at, u64_at};
 use crate::storage::{Access, At, IoFailure, Storage, StorageFile, read_full, write_all, write_zeros};
+use crate::store::OpenError;
 
 /// Smallest size of each file.
 pub(crate) const MIN_CAPACITY: u64 = 64 << 10;
@@ -53,19 +54,6 @@ pub(crate) struct CursorFiles {
     spent: bool,
 }
 
-/// Why the files of a log could not be opened.
-#[derive(Debug)]
-pub(crate) enum OpenFiles {
-    NewerVersion { path: PathBuf, found: u32 },
-    Io(IoFailure),
-}
-
-impl From<IoFailure> for OpenFiles {
-    fn from(failure: IoFailure) -> Self {
-        Self::Io(failure)
-    }
-}
-
 impl CursorFiles {
     /// Files that are still to be created, by the first [`CursorFiles::switch`].
     pub(crate) fn new(storage: Arc<dyn Storage>, dir: &Path) -> Self {
@@ -85,7 +73,7 @@ impl CursorFiles {
     }
 
     /// Reads the entries of the file in use, in no particular order; `None` if neither file is sound.
-    pub(crate) fn load(&mut self) -> Result<Option<Vec<Entry>>, OpenFiles> {
+    pub(crate) fn load(&mut self) -> Result<Option<Vec<Entry>>, OpenError> {
         let mut entries = None;
         for index in 0..2 {
             let path = &self.paths[index];
@@ -105,7 +93,7 @@ impl CursorFiles {
                 }
                 Ok(_) | Err(NotAHeader::Damaged) => {}
                 Err(NotAHeader::NewerVersion(found)) => {
-                    return Err(OpenFiles::NewerVersion { path: path.clone(), found });
+                    return Err(OpenError::NewerVersion { path: path.clone(), found, known: VERSION });
                 }
             }
         }

@@ -5,12 +5,13 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::cursor_files::{CursorFiles, OpenFiles};
+use crate::cursor_files::CursorFiles;
 use crate::cursors::{Cursors, Mark};
-use crate::format::{self, NotAHeader, Predecessor, SEGMENT_HEADER, SegmentHeader, TEMPORARY};
+use crate::format::{self, NotAHeader, Predecessor, SEGMENT_HEADER};
+use crate::recover::read_header;
 use crate::scan::{HEADERS_ONLY, READ_AHEAD, Scan};
 use crate::segment::{Segment, SegmentFile};
-use crate::storage::{Access, At, IoFailure, Storage, read_full};
+use crate::storage::{Access, At, IoFailure, Storage};
 use crate::store::{LOCK_FILE, LOGS_DIR, OpenError, name_of};
 use crate::{Counts, Position, counts};
 
@@ -150,7 +151,7 @@ fn inspect_log(
 ) -> Result<LogInspection, OpenError> {
     let (mut firsts, mut set_aside) = (Vec::new(), Vec::new());
     for entry in storage.list(&directory).at("list", &directory)? {
-        if let Some(first) = format::parse_segment_name(&entry.name).filter(|_| !entry.name.ends_with(TEMPORARY)) {
+        if let Some(first) = format::parse_segment_name(&entry.name) {
             firsts.push(first);
         } else if format::parse_damaged_name(&entry.name).is_some() {
             set_aside.push(directory.join(&entry.name));
@@ -158,10 +159,7 @@ fn inspect_log(
     }
     firsts.sort_unstable();
     let mut files = CursorFiles::new(Arc::clone(storage), &directory);
-    let entries = files.load().map_err(|error| match error {
-        OpenFiles::NewerVersion { path, found } => OpenError::NewerVersion { path, found, known: format::VERSION },
-        OpenFiles::Io(failure) => OpenError::Io(failure),
-    })?;
+    let entries = files.load()?;
     let cursors_lost = entries.is_none() && !firsts.is_empty();
     let cursors = Cursors::new(files, entries);
 
@@ -208,14 +206,6 @@ fn inspect_log(
     });
     let cursors = (!cursors_lost).then(|| states.collect());
     Ok(LogInspection { name, directory, segments, set_aside, head: head.durable, totals: head.totals, cursors, damage })
-}
-
-fn read_header(storage: &dyn Storage, path: &Path) -> Result<(Result<SegmentHeader, NotAHeader>, u64), IoFailure> {
-    let file = storage.open(path, Access::Read).at("open", path)?;
-    let len = file.size().at("measure", path)?;
-    let mut bytes = [0; SEGMENT_HEADER];
-    read_full(file.as_ref(), &mut bytes, 0).at("read", path)?;
-    Ok((SegmentHeader::decode(&bytes), len))
 }
 
 /// A segment as its successor tells its end.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::cursor_files::{CursorFiles, OpenFiles};
+use crate::cursor_files::CursorFiles;
 use crate::cursors::{Cursors, Mark};
 use crate::format::{self, NotAHeader, Predecessor, SEGMENT_HEADER, SegmentHeader, TEMPORARY};
 use crate::log::Carried;
@@ -74,10 +74,7 @@ pub(crate) fn recover(storage: &Arc<dyn Storage>, dir: &Path, name: &str) -> Res
     storage.sync_dir(dir).at("sync", dir)?;
 
     let mut files = CursorFiles::new(Arc::clone(storage), dir);
-    let entries = files.load().map_err(|error| match error {
-        OpenFiles::NewerVersion { path, found } => OpenError::NewerVersion { path, found, known: format::VERSION },
-        OpenFiles::Io(failure) => OpenError::Io(failure),
-    })?;
+    let entries = files.load()?;
     report.cursors_lost = entries.is_none() && !firsts.is_empty();
     let mut cursors = Cursors::new(files, entries);
     cursors.create()?;
@@ -131,21 +128,29 @@ fn read_headers(
     let mut headers = Vec::with_capacity(firsts.len());
     for first in firsts {
         let path = dir.join(format::segment_name(*first));
-        let file = storage.open(&path, Access::Read).at("open", &path)?;
-        let len = file.size().at("measure", &path)?;
-        let mut bytes = [0; SEGMENT_HEADER];
-        read_full(file.as_ref(), &mut bytes, 0).at("read", &path)?;
-        match SegmentHeader::decode(&bytes) {
-            Ok(header) if header.first == *first => headers.push((header, len)),
-            Ok(_) | Err(NotAHeader::Damaged) => {
+        match read_header(storage, &path)? {
+            (Ok(header), len) if header.first == *first => headers.push((header, len)),
+            (Ok(_) | Err(NotAHeader::Damaged), _) => {
                 set_aside(storage, dir, *first, report)?;
             }
-            Err(NotAHeader::NewerVersion(found)) => {
+            (Err(NotAHeader::NewerVersion(found)), _) => {
                 return Err(OpenError::NewerVersion { path, found, known: format::VERSION });
             }
         }
     }
     Ok(headers)
+}
+
+/// What a segment's file says of itself, and its length.
+pub(crate) fn read_header(
+    storage: &dyn Storage,
+    path: &Path,
+) -> Result<(Result<SegmentHeader, NotAHeader>, u64), IoFailure> {
+    let file = storage.open(path, Access::Read).at("open", path)?;
+    let len = file.size().at("measure", path)?;
+    let mut bytes = [0; SEGMENT_HEADER];
+    read_full(file.as_ref(), &mut bytes, 0).at("read", path)?;
+    Ok((SegmentHeader::decode(&bytes), len))
 }
 
 fn apply(segment: &mut Segment, end: &Predecessor) {
