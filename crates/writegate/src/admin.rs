@@ -1,15 +1,17 @@
-//! The admin address: metrics, health, the JSON API, and the page that shows it. Changes nothing itself: what is asked for is
+//! The admin address: metrics, health, the JSON API, and the console that shows it. Changes nothing itself: what is asked for is
 //! done by those whose it is.
 
 mod access;
 pub(crate) mod api;
+mod console;
 mod contents;
 mod exposition;
+mod findings;
+mod history;
 mod letters;
 mod metrics;
 pub(crate) mod moment;
 pub(crate) mod query;
-mod rates;
 mod refusal;
 mod replays;
 mod route;
@@ -19,8 +21,11 @@ pub(crate) mod tap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Either, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -35,8 +40,9 @@ use tokio_util::task::TaskTracker;
 use writegate_config::{AdminCredential, TenantName};
 
 use self::access::Denied;
-use self::api::{ConfigInEffect, Failure};
-use self::rates::Rates;
+use self::api::{ConfigInEffect, Failure, History};
+use self::console::{Act, Asset, Page, Snapshots};
+use self::history::Past;
 use self::refusal::Refusal;
 use self::route::Route;
 use self::tap::Events;
@@ -46,8 +52,7 @@ use crate::explain::{self, Explanation, explain};
 use crate::offload::offload;
 use crate::tls;
 
-/// The console: one page without anything from elsewhere.
-const PAGE: &str = include_str!("admin/console.html");
+const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -59,7 +64,8 @@ type Answer = Response<Either<Full<Bytes>, Events>>;
 /// What requests are answered from.
 struct Admin {
     app: Arc<App>,
-    rates: Rates,
+    past: Past,
+    snapshots: Snapshots,
     /// Whose turn it is to move dead letters.
     moving: Arc<tokio::sync::Mutex<()>>,
     stop: CancellationToken,
@@ -67,10 +73,11 @@ struct Admin {
 
 /// Serves until `stop`.
 pub(crate) async fn run(app: Arc<App>, socket: TcpListener, stop: CancellationToken) {
-    let rates = Rates::new(&app);
-    let admin = Arc::new(Admin { app, rates, moving: Arc::default(), stop: stop.clone() });
+    let past = Past::new(&app);
+    let (snapshots, moving) = (Snapshots::default(), Arc::default());
+    let admin = Arc::new(Admin { app, past, snapshots, moving, stop: stop.clone() });
     let connections = TaskTracker::new();
-    connections.spawn(watch_rates(Arc::clone(&admin), stop.clone()));
+    connections.spawn(remember(Arc::clone(&admin), stop.clone()));
     loop {
         let stream = tokio::select! {
             () = stop.cancelled() => break,
@@ -127,21 +134,40 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     }
 }
 
-async fn watch_rates(admin: Arc<Admin>, stop: CancellationToken) {
-    let mut interval = tokio::time::interval(rates::EVERY);
+/// Looks at the counters now and then.
+async fn remember(admin: Arc<Admin>, stop: CancellationToken) {
+    let mut interval = tokio::time::interval(history::EVERY);
     // The first look was taken at the start.
     interval.reset();
     while tokio::select! { () = stop.cancelled() => false, _ = interval.tick() => true } {
-        admin.rates.look(&admin.app);
+        let admin = Arc::clone(&admin);
+        // It may read from the disk.
+        if let Err(error) = offload(move || admin.past.look(&admin.app)).await {
+            tracing::error!(%error, "the counters could not be looked at");
+        }
     }
 }
 
 async fn respond(admin: Arc<Admin>, request: Request<Incoming>) -> Answer {
     let is_api = request.uri().path().starts_with("/api/");
-    match answer(&admin, request).await {
-        Ok(answer) => answer,
-        Err(refusal) => refused(&admin, &refusal, is_api),
+    let shows_html = reads(&request) && accepts_html(request.headers());
+    let mut answer = match answer(&admin, request).await {
+        // A person who looks finds what there is instead.
+        Err(Refusal::Path) if shows_html => page(&admin, Page::Nothing, String::new()).await,
+        answered => answered,
     }
+    .unwrap_or_else(|refusal| refused(&admin, &refusal, is_api));
+    answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
+}
+
+fn reads<B>(request: &Request<B>) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD)
+}
+
+fn accepts_html(headers: &HeaderMap) -> bool {
+    let accepts = headers.get(http::header::ACCEPT).and_then(|accepts| accepts.to_str().ok());
+    accepts.is_some_and(|accepts| accepts.contains("text/html"))
 }
 
 /// The API's callers get JSON whatever happens, the others a line of text.
@@ -173,10 +199,13 @@ async fn answer(admin: &Arc<Admin>, request: Request<Incoming>) -> Result<Answer
     if !route.takes(request.method()) {
         return Err(Refusal::Method(route.allowed()));
     }
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let reads = reads(&request);
     let query = request.uri().query().unwrap_or_default().to_owned();
     if route.is_api() && !(reads && route.reads_query()) {
         let [] = query::parameters(&query, &[])?;
+    }
+    if let Route::Asset(asset) = route {
+        return Ok(file(asset, request.headers()));
     }
     if reads {
         return read(admin, route, query).await;
@@ -193,6 +222,7 @@ async fn answer(admin: &Arc<Admin>, request: Request<Incoming>) -> Result<Answer
             let done = letters::change(app, Arc::clone(&admin.moving), wanted(request).await?).await?;
             Ok(json(StatusCode::OK, &done))
         }
+        Route::Act(act) => done(admin, act, &body(request).await?).await,
         _ => Err(Refusal::Method(route.allowed())),
     }
 }
@@ -207,13 +237,14 @@ async fn read(admin: &Arc<Admin>, route: Route, query: String) -> Result<Answer,
         Route::Ready => {
             Ok(respond_with(StatusCode::SERVICE_UNAVAILABLE, TEXT, "writegate is shutting down\n".to_owned()))
         }
-        Route::Page => Ok(page()),
+        Route::Page(shown) => page(&admin, shown, query).await,
         Route::Metrics => {
             let page = offload(move || metrics::page(&admin.app)).await;
             let page = page.map_err(|error| Refusal::thread(&error))?;
             ok("text/plain; version=0.0.4; charset=utf-8", &page)
         }
-        Route::Status => rendered(move || Ok(status::status(&admin.app, &admin.rates))).await,
+        Route::Status => rendered(move || Ok(status::status(&admin.app, &admin.past))).await,
+        Route::History => rendered(move || course(&admin.past, &query)).await,
         Route::Ledger => rendered(move || Ok(status::ledger(&admin.app))).await,
         Route::Config => rendered(move || Ok(config(&admin.app))).await,
         Route::Explain => rendered(move || explained(&admin.app, &query)).await,
@@ -222,7 +253,7 @@ async fn read(admin: &Arc<Admin>, route: Route, query: String) -> Result<Answer,
         Route::Replay(id) => rendered(move || replays::get(&admin.app, id)).await,
         Route::Letters => rendered(move || letters::list(&admin.app, &query)).await,
         Route::Letter(id) => rendered(move || letters::open(&admin.app, id)).await,
-        Route::Reload => Err(Refusal::Method(route.allowed())),
+        Route::Reload | Route::Act(_) | Route::Asset(_) => Err(Refusal::Method(route.allowed())),
     }
 }
 
@@ -243,6 +274,17 @@ fn config(app: &App) -> ConfigInEffect {
     }
 }
 
+/// `GET /api/v1/history`.
+fn course(past: &Past, query: &str) -> Result<History, Refusal> {
+    let [tenant, endpoint] = query::parameters(query, &["tenant", "endpoint"])?;
+    let (tenant, endpoint) = (tenant.as_deref(), endpoint.as_deref());
+    if tenant.is_none() && endpoint.is_none() {
+        return Err(Refusal::Request("the query must name a tenant, an endpoint, or both".to_owned()));
+    }
+    let unknown = "no course is kept of that: there is no such tenant or endpoint, or there are too many";
+    past.course(tenant, endpoint).ok_or_else(|| Refusal::Unknown(unknown.to_owned()))
+}
+
 /// `GET /api/v1/explain`.
 fn explained(app: &App, query: &str) -> Result<Explanation, Refusal> {
     let [tenant, series] = query::parameters(query, &["tenant", "series"])?;
@@ -257,6 +299,11 @@ fn explained(app: &App, query: &str) -> Result<Explanation, Refusal> {
 
 /// Reads what is wanted from a body of JSON.
 async fn wanted<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refusal> {
+    let wanted = serde_json::from_slice(&body(request).await?);
+    wanted.map_err(|invalid| Refusal::Request(format!("the body is not the JSON object that is expected: {invalid}")))
+}
+
+async fn body(request: Request<Incoming>) -> Result<Bytes, Refusal> {
     let body = Limited::new(request.into_body(), refusal::MAX_BODY).collect();
     let body = tokio::time::timeout(BODY_WITHIN, body).await;
     let body = body.map_err(|_elapsed| Refusal::Request(format!("the body did not come within {BODY_WITHIN:?}")))?;
@@ -266,15 +313,47 @@ async fn wanted<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Re
         }
         Refusal::Request(format!("the body could not be read: {error}"))
     })?;
-    let wanted = serde_json::from_slice(&body.to_bytes());
-    wanted.map_err(|invalid| Refusal::Request(format!("the body is not the JSON object that is expected: {invalid}")))
+    Ok(body.to_bytes())
 }
 
-fn page() -> Answer {
-    let mut response = respond_with(StatusCode::OK, "text/html; charset=utf-8", PAGE.to_owned());
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
-                  frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
-    response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+/// A page of the console.
+async fn page(admin: &Arc<Admin>, page: Page, query: String) -> Result<Answer, Refusal> {
+    let admin = Arc::clone(admin);
+    let made = offload(move || console::page(&admin.app, &admin.past, &admin.snapshots, (&page, &query)));
+    let (status, text) = made.await.map_err(|error| Refusal::thread(&error))?;
+    Ok(html(status, text))
+}
+
+/// What came of a form, as a page.
+async fn done(admin: &Arc<Admin>, act: Act, form: &[u8]) -> Result<Answer, Refusal> {
+    let form = std::str::from_utf8(form).map_err(|_invalid| Refusal::Request("the form is not UTF-8".to_owned()))?;
+    let (status, text) = console::act(&admin.app, (&admin.past, &admin.snapshots), &admin.moving, (act, form)).await;
+    Ok(html(status, text))
+}
+
+fn html(status: StatusCode, text: String) -> Answer {
+    let mut response = respond_with(status, HTML, text);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(console::POLICY));
+    // A form that is sent from here says where it comes from; `no-referrer` would make it say `null`.
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    response
+}
+
+/// A file of the console, or that the browser has it.
+fn file(asset: Asset, headers: &HeaderMap) -> Answer {
+    let tag = asset.tag();
+    let is_known = headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
+    let mut response = if is_known {
+        respond_with(StatusCode::NOT_MODIFIED, asset.content_type(), String::new())
+    } else {
+        respond_with(StatusCode::OK, asset.content_type(), asset.content().to_owned())
+    };
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // Quotes and hexadecimal digits.
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        response.headers_mut().insert(ETAG, tag);
+    }
     response
 }
 

@@ -326,15 +326,18 @@ impl App {
         if low >= log.head() {
             return None;
         }
-        let mut first = Vec::new();
-        let mut reader = log.reader(low);
-        if !reader.cached(1, 1, &mut first) {
-            reader.read(1, 1, &mut first).ok()?;
-        }
-        let received_ms = first.iter().find_map(|read| match read {
-            segment_log::Read::Record(record) => Some(record.received_ms),
-            segment_log::Read::Gap { .. } => None,
-        })?;
+        let read = || {
+            let mut first = Vec::new();
+            let mut reader = log.reader(low);
+            if !reader.cached(1, 1, &mut first) {
+                reader.read(1, 1, &mut first).ok()?;
+            }
+            first.iter().find_map(|read| match read {
+                segment_log::Read::Record(record) => Some(record.received_ms),
+                segment_log::Read::Gap { .. } => None,
+            })
+        };
+        let received_ms = row.received_ms(low, read)?;
         Some(Duration::from_millis(u64::try_from(now_ms() - received_ms).unwrap_or(0)))
     }
 

@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use writegate_config::{StartFrom, Tenants as TenantSettings};
 
 use self::context::{Condition, Context, Work};
-pub(crate) use self::endpoint::Endpoint;
+pub(crate) use self::endpoint::{Endpoint, EndpointStats};
 use self::form::Former;
 pub(crate) use self::form::Payload;
 pub(crate) use self::outcome::{means_known_already, written};

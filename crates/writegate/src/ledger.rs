@@ -31,6 +31,20 @@ pub(crate) struct Row {
     pub(crate) endpoint: String,
     cursor: Arc<Cursor>,
     books: Mutex<Books>,
+    /// When the record at a position was received, in milliseconds since 1970: where a cursor stands still it is asked for again
+    /// and again.
+    received: Mutex<(Position, i64)>,
+}
+
+/// Samples of a row at a glance: what is looked at all the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Glance {
+    pub(crate) delivered: u64,
+    /// Also those that are no dead letters any more.
+    pub(crate) dead_lettered: u64,
+    pub(crate) expired: u64,
+    /// Dropped though nobody asked for it: not written by the endpoint, or evicted from the dead letters.
+    pub(crate) lost: u64,
 }
 
 /// A moment of a row: `accepted = delivered + pending + dropped + dead-lettered + expired`, kind by kind.
@@ -66,7 +80,13 @@ impl Row {
             Some(replay) => replay.split_once(' ').map_or(replay, |(_id, endpoint)| endpoint),
             None => name,
         };
-        Self { tenant, endpoint: endpoint.to_owned(), cursor, books: Mutex::new(books) }
+        Self {
+            tenant,
+            endpoint: endpoint.to_owned(),
+            cursor,
+            books: Mutex::new(books),
+            received: Mutex::new((Position::MAX, 0)),
+        }
     }
 
     /// The name of a replay's cursor.
@@ -201,9 +221,30 @@ impl Row {
         self.books().has_example(fate)
     }
 
-    /// What the endpoint took so far.
-    pub(crate) fn delivered(&self) -> Counts {
-        self.books().delivered
+    /// The row at a glance.
+    pub(crate) fn glance(&self) -> Glance {
+        let books = self.books();
+        let by_age = books.expired.samples;
+        let left_the_log = record::from_array(self.cursor.balance().expired).samples;
+        let lost = [Dropped::NotWritten, Dropped::LetterEvicted].map(Dropped::as_str);
+        let ever = |total: &Total| total.counts.samples + total.left.samples;
+        Glance {
+            delivered: books.delivered.samples,
+            dead_lettered: books.dead_lettered.iter().map(ever).sum(),
+            expired: by_age + left_the_log,
+            lost: books.dropped.iter().filter(|total| lost.contains(&&*total.reason)).map(ever).sum(),
+        }
+    }
+
+    /// When the record at a position was received; `read` is asked where that is not known from the last time.
+    pub(crate) fn received_ms(&self, position: Position, read: impl FnOnce() -> Option<i64>) -> Option<i64> {
+        let known = *self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.0 == position {
+            return Some(known.1);
+        }
+        let received_ms = read()?;
+        *self.received.lock().unwrap_or_else(PoisonError::into_inner) = (position, received_ms);
+        Some(received_ms)
     }
 
     /// The row at this moment.

@@ -18,6 +18,7 @@ mod delivery;
 mod demo;
 mod engine;
 mod explain;
+mod figures;
 mod ingest;
 mod ledger;
 mod metadata;

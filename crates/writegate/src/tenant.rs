@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use quota::fair::{Budget, Share};
@@ -21,6 +22,11 @@ use crate::ingest::Reason;
 use crate::metadata::FamilyMetadata;
 use crate::throttle::Throttle;
 use crate::{record, retention};
+
+/// Senders try again within seconds: who has not tried for so long is gone, and its data waits at the sender.
+const NOT_KEPT_FOR: Duration = Duration::from_secs(120);
+/// What is remembered of words that a sender was told.
+const WORDS_BYTES: usize = 1024;
 
 /// One tenant: its log and what was received for it.
 pub(crate) struct Tenant {
@@ -45,10 +51,14 @@ pub(crate) struct Tenant {
     pub(crate) order: Arc<Mutex<LogOrder>>,
     accepted: CountsCounter,
     refused: [CountsCounter; Reason::ALL.len()],
+    /// What was refused last for each reason, as the sender was told.
+    refusals: Mutex<[Option<String>; Reason::ALL.len()]>,
     highest_timestamp_ms: AtomicI64,
     /// The log took nothing when it was last said so.
     is_stuck: AtomicBool,
     complaints: Mutex<Throttle>,
+    /// Why what was pushed last could not be kept, when that was, and what was durable by then.
+    not_kept: Mutex<Option<(String, Instant, Counts)>>,
 }
 
 impl Tenant {
@@ -71,9 +81,11 @@ impl Tenant {
             order: Arc::default(),
             accepted: CountsCounter::default(),
             refused: Default::default(),
+            refusals: Mutex::default(),
             highest_timestamp_ms: AtomicI64::new(i64::MIN),
             is_stuck: AtomicBool::new(false),
             complaints: Mutex::default(),
+            not_kept: Mutex::default(),
         }
     }
 
@@ -102,6 +114,24 @@ impl Tenant {
         &self.refused[reason as usize]
     }
 
+    /// Remembers what a sender was told about something that was refused for `reason`.
+    pub(crate) fn refused_with(&self, reason: Reason, words: &str) {
+        let words = &words[..words.floor_char_boundary(WORDS_BYTES)];
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)[reason as usize] = Some(words.to_owned());
+    }
+
+    /// What a sender was told when something was last refused for `reason`, in this process.
+    pub(crate) fn last_refusal(&self, reason: Reason) -> Option<String> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)[reason as usize].clone()
+    }
+
+    /// Why what is pushed is not kept, if that is so at the moment.
+    pub(crate) fn not_kept(&self) -> Option<String> {
+        let not_kept = self.not_kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let (why, at, accepted) = not_kept.as_ref()?;
+        (at.elapsed() < NOT_KEPT_FOR && *accepted == self.accepted.get()).then(|| why.clone())
+    }
+
     /// Counts what became durable.
     pub(crate) fn accepted(&self, counts: Counts, highest_timestamp_ms: Option<i64>) {
         self.accepted.add(counts);
@@ -118,6 +148,8 @@ impl Tenant {
         if matches!(error, AppendError::Closing) {
             return;
         }
+        *self.not_kept.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((Chain(error).to_string(), Instant::now(), self.accepted.get()));
         if let Some(unlogged) = self.complaints.lock().unwrap_or_else(PoisonError::into_inner).pass() {
             self.is_stuck.store(true, Ordering::Relaxed);
             tracing::error!(tenant = %self.name, error = %Chain(error), unlogged,

@@ -1,8 +1,11 @@
 //! Who may use the admin address: credentials, and protection of browsers from being used by other sites.
 
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
-use http::{Method, Request, StatusCode};
+use http::{HeaderName, Method, Request, StatusCode};
 use writegate_config::{Admin, AdminCredential, AdminPublic};
+
+/// Fetch Metadata Request Headers, "The Sec-Fetch-Site HTTP Request Header".
+const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// An admin request that is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -13,6 +16,9 @@ pub(super) enum Denied {
     /// A form or script of another site.
     #[error("the Origin header is not this server's")]
     Origin,
+    /// The same, as browsers say it of each request.
+    #[error("the Sec-Fetch-Site header says that another site sent this")]
+    Site,
     /// No credential or a wrong one.
     #[error("the admin API takes the credential of `admin:` in the configuration")]
     Credential,
@@ -24,7 +30,7 @@ pub(super) enum Denied {
 impl Denied {
     pub(super) const fn status(self) -> StatusCode {
         match self {
-            Self::Host | Self::Origin | Self::PublicOnly => StatusCode::FORBIDDEN,
+            Self::Host | Self::Origin | Self::Site | Self::PublicOnly => StatusCode::FORBIDDEN,
             Self::Credential => StatusCode::UNAUTHORIZED,
         }
     }
@@ -43,6 +49,9 @@ pub(super) fn check<B>(admin: &Admin, request: &Request<B>) -> Result<(), Denied
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     if !reads && header(ORIGIN).is_some_and(|origin| origin.split_once("://").is_none_or(|(_, name)| name != host)) {
         return Err(Denied::Origin);
+    }
+    if !reads && header(SITE).is_some_and(|site| !["same-origin", "none"].contains(&site)) {
+        return Err(Denied::Site);
     }
     if reads && is_public(admin.public, request.uri().path()) {
         return Ok(());
@@ -137,6 +146,14 @@ mod tests {
         for origin in ["http://evil.org", "null", "http://localhost:80"] {
             assert_eq!(ask(&admin, "POST", "/-/reload", &[host, ("origin", origin)]), Err(Denied::Origin));
         }
+        let site = |method, path, site| ask(&admin, method, path, &[host, ("sec-fetch-site", site)]);
+        for path in ["/-/reload", "/console/letters", "/api/v1/dead_letters"] {
+            assert_eq!(site("POST", path, "same-origin"), Ok(()), "{path}");
+            for other in ["cross-site", "same-site", ""] {
+                assert_eq!(site("POST", path, other), Err(Denied::Site), "{path} {other}");
+            }
+        }
+        assert_eq!(site("GET", "/", "cross-site"), Ok(()), "a link");
     }
 
     #[test]

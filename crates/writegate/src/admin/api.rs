@@ -17,6 +17,73 @@ pub(crate) struct Status {
     pub(crate) endpoints: Vec<EndpointStatus>,
     pub(crate) configured: Vec<ConfiguredEndpoint>,
     pub(crate) dead_letters: Kept,
+    /// What is worth knowing, the worst first; never empty.
+    #[serde(default)]
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// Something worth knowing: what, whose fault it is, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Finding {
+    pub(crate) kind: FindingKind,
+    pub(crate) severity: Severity,
+    pub(crate) what: String,
+    pub(crate) whose: String,
+    pub(crate) advice: String,
+    /// Where: `None` for all or several.
+    pub(crate) tenant: Option<String>,
+    pub(crate) endpoint: Option<String>,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Severity {
+    /// Data is lost, or stands still.
+    Bad,
+    /// Data will be late or lost if nothing is done.
+    Warning,
+    Note,
+    Good,
+}
+
+/// What a finding is about, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum FindingKind {
+    Books,
+    NotKept,
+    Expiring,
+    Held,
+    Down,
+    Dropping,
+    Refusing,
+    Damaged,
+    ReloadFailed,
+    Searching,
+    Behind,
+    Limited,
+    TlsFiles,
+    NoEndpoint,
+    Replaying,
+    DeadLetters,
+    NothingYet,
+    Shutdown,
+    Well,
+}
+
+/// What of accepted data did not arrive and grew in the last ten minutes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Growing {
+    DeadLettered,
+    Expired,
+    /// Not written by the endpoint, or evicted from the dead letters.
+    Dropped,
+}
+
+impl Growing {
+    pub(crate) const ALL: [Self; 3] = [Self::DeadLettered, Self::Expired, Self::Dropped];
 }
 
 /// An endpoint of the configuration, whether or not a tenant has sent anything for it.
@@ -49,6 +116,15 @@ pub(crate) struct TenantStatus {
     pub(crate) log_bytes: u64,
     pub(crate) head: u64,
     pub(crate) oldest: u64,
+    /// The limits that refused requests in the last ten minutes.
+    #[serde(default)]
+    pub(crate) limited_lately: Vec<String>,
+    /// Why what is pushed is not kept, if that is so.
+    #[serde(default)]
+    pub(crate) not_kept: Option<String>,
+    /// Records of the log that were found damaged.
+    #[serde(default)]
+    pub(crate) damaged_records: u64,
 }
 
 /// A tenant at an endpoint; what is the endpoint's own (in flight, limit, health) is the same for all its tenants.
@@ -73,6 +149,19 @@ pub(crate) struct EndpointStatus {
     pub(crate) last_error: Option<String>,
     pub(crate) last_refusal: Option<String>,
     pub(crate) dead_letters: u64,
+    /// Series that break the endpoint are being looked for.
+    #[serde(default)]
+    pub(crate) searching: bool,
+    /// What grew in the last ten minutes of what does not arrive.
+    #[serde(default)]
+    pub(crate) growing: Vec<Growing>,
+    /// Whether every accepted data point is in exactly one place.
+    #[serde(default = "yes")]
+    pub(crate) balances: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// What the store of dead letters holds.
@@ -101,6 +190,22 @@ pub(crate) struct LedgerRow {
     pub(crate) examples: BTreeMap<String, String>,
 }
 
+impl LedgerRow {
+    /// Whether every accepted data point is in exactly one place.
+    pub(crate) fn balances(&self) -> bool {
+        [&self.samples, &self.histograms, &self.exemplars].into_iter().all(Book::balances)
+    }
+}
+
+impl Book {
+    /// Whether every accepted data point is in exactly one place.
+    pub(crate) fn balances(&self) -> bool {
+        let by_reason = |reasons: &BTreeMap<String, u64>| reasons.values().sum::<u64>();
+        let gone = by_reason(&self.dropped) + by_reason(&self.dead_lettered) + self.expired;
+        self.accepted == self.delivered + self.pending + gone
+    }
+}
+
 /// One kind of data point: `accepted = delivered + pending + dropped + dead_lettered + expired`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Book {
@@ -110,6 +215,23 @@ pub(crate) struct Book {
     pub(crate) dropped: BTreeMap<String, u64>,
     pub(crate) dead_lettered: BTreeMap<String, u64>,
     pub(crate) expired: u64,
+}
+
+/// `GET /api/v1/history`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct History {
+    /// When the last point is of.
+    pub(crate) until: String,
+    pub(crate) fine: HistoryStep,
+    pub(crate) coarse: HistoryStep,
+}
+
+/// A course in steps of some length.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct HistoryStep {
+    pub(crate) seconds: u64,
+    /// By measure, the oldest first.
+    pub(crate) values: BTreeMap<String, Vec<f32>>,
 }
 
 /// `GET /api/v1/config`.

@@ -2,6 +2,8 @@
 
 use http::Method;
 
+use super::console::{Act, Asset, Page};
+
 /// What a path stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route {
@@ -9,9 +11,13 @@ pub(super) enum Route {
     Ready,
     Reload,
     Metrics,
-    Page,
+    /// Of the console.
+    Page(Page),
+    Asset(Asset),
+    Act(Act),
     Status,
     Ledger,
+    History,
     Config,
     Explain,
     Tap,
@@ -29,15 +35,16 @@ impl Route {
             "/-/ready" => Self::Ready,
             "/-/reload" => Self::Reload,
             "/metrics" => Self::Metrics,
-            "/" => Self::Page,
             "/api/v1/status" => Self::Status,
             "/api/v1/ledger" => Self::Ledger,
+            "/api/v1/history" => Self::History,
             "/api/v1/config" => Self::Config,
             "/api/v1/explain" => Self::Explain,
             "/api/v1/tap" => Self::Tap,
             "/api/v1/replays" => Self::Replays,
             "/api/v1/dead_letters" => Self::Letters,
-            other => return Self::with_id(other),
+            other if other.starts_with("/api/") => return Self::with_id(other),
+            other => return Self::of_console(other),
         })
     }
 
@@ -51,10 +58,15 @@ impl Route {
         }
     }
 
+    fn of_console(path: &str) -> Option<Self> {
+        let asset = || Asset::of(path).map(Self::Asset);
+        Page::of(path).map(Self::Page).or_else(asset).or_else(|| Act::of(path).map(Self::Act))
+    }
+
     /// The methods, as in an `Allow` header.
     pub(super) const fn allowed(&self) -> &'static str {
         match self {
-            Self::Reload => "POST",
+            Self::Reload | Self::Act(_) => "POST",
             Self::Replays | Self::Letters => "GET, HEAD, POST",
             Self::Replay(_) => "GET, HEAD, DELETE",
             Self::Tap => "GET",
@@ -64,12 +76,13 @@ impl Route {
 
     /// Whether it belongs to the JSON API, where what is not known is an error.
     pub(super) const fn is_api(&self) -> bool {
-        !matches!(self, Self::Healthy | Self::Ready | Self::Reload | Self::Metrics | Self::Page)
+        let others = matches!(self, Self::Healthy | Self::Ready | Self::Reload | Self::Metrics);
+        !others && !matches!(self, Self::Page(_) | Self::Asset(_) | Self::Act(_))
     }
 
     /// Whether a GET reads parameters from the query itself.
     pub(super) const fn reads_query(&self) -> bool {
-        matches!(self, Self::Explain | Self::Letters | Self::Tap)
+        matches!(self, Self::Explain | Self::Letters | Self::Tap | Self::History)
     }
 
     pub(super) fn takes(&self, method: &Method) -> bool {
@@ -80,6 +93,17 @@ impl Route {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_console_has_pages_assets_and_forms() {
+        assert_eq!(Route::of("/"), Some(Route::Page(Page::Overview)));
+        assert_eq!(Route::of("/endpoints/a%2Fb"), Some(Route::Page(Page::Endpoint("a/b".to_owned()))));
+        assert_eq!(Route::of("/console/console.css"), Some(Route::Asset(Asset::Style)));
+        assert!(Route::of("/console/reload").is_some_and(|route| !route.takes(&Method::GET) && !route.is_api()));
+        for path in ["/console", "/console/", "/nothing", "/console/console.html"] {
+            assert_eq!(Route::of(path), None, "{path}");
+        }
+    }
 
     #[test]
     fn a_path_is_what_it_says_and_nothing_else_is_served() {

@@ -8,7 +8,9 @@ use dead_letters::Totals;
 use remote_write::Counts;
 
 use super::api::{Book, ConfiguredEndpoint, EndpointStatus, Kept, Ledger, LedgerRow, Status, TenantStatus};
-use super::rates::Rates;
+use super::findings::findings;
+use super::history::Past;
+use super::replays;
 use crate::allowance::Limit;
 use crate::app::App;
 use crate::delivery::Endpoint;
@@ -17,21 +19,24 @@ use crate::ledger::{Balance, Row};
 use crate::tenant::Tenant;
 
 /// `GET /api/v1/status`. May read from the disk.
-pub(super) fn status(app: &App, rates: &Rates) -> Status {
+pub(super) fn status(app: &App, past: &Past) -> Status {
     let endpoints = app.engine.deliveries.endpoints();
     let kept = app.engine.deliveries.dead_letters().totals();
     let rows = app.engine.deliveries.rows();
     let live = rows.iter().filter(|row| row.plan().is_none());
     let (count, bytes) = app.engine.deliveries.dead_letters().size();
-    Status {
+    let mut status = Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ready: app.is_ready(),
         last_reload_error: app.last_reload().error,
-        tenants: app.engine.tenants.list().iter().map(|tenant| of_tenant(tenant, rates)).collect(),
-        endpoints: live.map(|row| of_row(app, rates, row, &endpoints, &kept)).collect(),
+        tenants: app.engine.tenants.list().iter().map(|tenant| of_tenant(tenant, past)).collect(),
+        endpoints: live.map(|row| of_row(app, past, row, &endpoints, &kept)).collect(),
         configured: endpoints.iter().map(|endpoint| configured(endpoint)).collect(),
         dead_letters: Kept { count, bytes },
-    }
+        findings: Vec::new(),
+    };
+    status.findings = findings(&status, &replays::list(app).replays);
+    status
 }
 
 fn configured(endpoint: &Endpoint) -> ConfiguredEndpoint {
@@ -44,11 +49,11 @@ fn configured(endpoint: &Endpoint) -> ConfiguredEndpoint {
     }
 }
 
-fn of_tenant(tenant: &Tenant, rates: &Rates) -> TenantStatus {
+fn of_tenant(tenant: &Tenant, past: &Past) -> TenantStatus {
     let received = tenant.received_counts().samples;
     TenantStatus {
         tenant: tenant.name.to_string(),
-        received_samples_per_second: rates.received(tenant.name.as_str(), received),
+        received_samples_per_second: past.received(tenant.name.as_str(), received),
         received_samples: received,
         accepted_samples: tenant.accepted_counts().samples,
         refused_samples: Reason::ALL.iter().map(|reason| tenant.refused(*reason).get().samples).sum(),
@@ -58,6 +63,9 @@ fn of_tenant(tenant: &Tenant, rates: &Rates) -> TenantStatus {
         log_bytes: tenant.log.bytes(),
         head: tenant.log.head(),
         oldest: tenant.log.oldest(),
+        limited_lately: past.limited(tenant).into_iter().map(str::to_owned).collect(),
+        not_kept: tenant.not_kept(),
+        damaged_records: tenant.log.damaged_records(),
     }
 }
 
@@ -66,7 +74,7 @@ fn by_name<const N: usize>(counts: [(&str, u64); N]) -> BTreeMap<String, u64> {
     counts.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count)).collect()
 }
 
-fn of_row(app: &App, rates: &Rates, row: &Row, endpoints: &[Arc<Endpoint>], kept: &Totals) -> EndpointStatus {
+fn of_row(app: &App, past: &Past, row: &Row, endpoints: &[Arc<Endpoint>], kept: &Totals) -> EndpointStatus {
     let balance = row.balance();
     let endpoint = endpoints.iter().find(|endpoint| endpoint.config.name == row.endpoint);
     let health = endpoint.map(|endpoint| endpoint.health.of(row.tenant.as_str())).unwrap_or_default();
@@ -77,7 +85,7 @@ fn of_row(app: &App, rates: &Rates, row: &Row, endpoints: &[Arc<Endpoint>], kept
         endpoint: row.endpoint.clone(),
         url: endpoint.map(|endpoint| endpoint.config.url.redacted()).unwrap_or_default(),
         state: state(row, endpoints).to_owned(),
-        delivered_samples_per_second: rates.delivered(row.tenant.as_str(), &row.endpoint, delivered),
+        delivered_samples_per_second: past.delivered(row.tenant.as_str(), &row.endpoint, delivered),
         accepted_samples: balance.accepted.samples,
         delivered_samples: delivered,
         pending_samples: balance.pending.samples,
@@ -92,6 +100,9 @@ fn of_row(app: &App, rates: &Rates, row: &Row, endpoints: &[Arc<Endpoint>], kept
         last_error: health.error,
         last_refusal: health.refusal,
         dead_letters: letters_of(kept, row),
+        searching: health.searches > 0,
+        growing: past.growing(row),
+        balances: balance.balances(),
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) struct Health {
     pub(crate) held: Option<StatusCode>,
     /// What the endpoint said when it last refused data for good.
     pub(crate) refusal: Option<String>,
+    /// Searches under way for series that break the endpoint.
+    pub(crate) searches: u32,
 }
 
 /// The health of all deliveries to an endpoint, by the name a delivery has in the log: its tenant, or its tenant and replay.
@@ -86,6 +88,12 @@ impl Healths {
         }
     }
 
+    /// A search begins for series that break the endpoint. It ends when what is given is dropped.
+    pub(super) fn searches<'h>(&'h self, delivery: &'h str) -> Searching<'h> {
+        self.lock().deliveries.entry(delivery.to_owned()).or_default().searches += 1;
+        Searching { healths: self, delivery }
+    }
+
     /// The delivery has ended: nothing fails any more.
     pub(super) fn ended(&self, delivery: &str) {
         if let Some(health) = self.lock().deliveries.get_mut(delivery) {
@@ -95,6 +103,21 @@ impl Healths {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A search under way.
+#[derive(Debug)]
+pub(super) struct Searching<'h> {
+    healths: &'h Healths,
+    delivery: &'h str,
+}
+
+impl Drop for Searching<'_> {
+    fn drop(&mut self) {
+        if let Some(health) = self.healths.lock().deliveries.get_mut(self.delivery) {
+            health.searches = health.searches.saturating_sub(1);
+        }
     }
 }
 
@@ -113,6 +136,15 @@ mod tests {
         assert_eq!((healths.held(), healths.is_up()), (vec![StatusCode::UNAUTHORIZED], false));
         healths.works("e", "blue");
         assert_eq!((healths.held(), healths.is_up()), (vec![], true));
+    }
+
+    #[test]
+    fn a_search_is_told_until_it_ends() {
+        let healths = Healths::default();
+        let searching = [healths.searches("blue"), healths.searches("blue")];
+        assert_eq!(healths.of("blue").searches, 2);
+        drop(searching);
+        assert_eq!(healths.of("blue"), Health::default());
     }
 
     #[test]

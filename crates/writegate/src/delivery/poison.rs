@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
@@ -61,6 +62,8 @@ impl Flight {
     /// Looks in the run that is sent next for what was answered 5xx again and again.
     pub(super) async fn find_poison(&mut self, words: String, turn: &mut Option<Turn>) -> Result<Ended, Fault> {
         let Some(run) = self.hunt.as_mut().and_then(|hunt| hunt.take_run()) else { return Ok(Ended::Down) };
+        let context = Arc::clone(&self.context);
+        let _searching = context.endpoint.health.searches(&context.name);
         let (unasked, suspects) = (Vec::new(), Vec::new());
         let mut trial = Trial { unasked, suspects, proven: BTreeSet::new(), taken: None, progressed: false, words };
         let ended = self.try_run(run.clone(), &mut trial, turn).await;
@@ -260,7 +263,7 @@ impl Flight {
     }
 
     fn give_up_poison(&mut self, run: Range<usize>, trial: &mut Trial) -> Result<(), Fault> {
-        let context = std::sync::Arc::clone(&self.context);
+        let context = Arc::clone(&self.context);
         let occasion = context.occasion();
         let Some(hunt) = &mut self.hunt else { return Ok(()) };
         let hash = hunt.hash(run.start);

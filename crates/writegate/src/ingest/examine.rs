@@ -62,6 +62,8 @@ pub(super) struct Examined {
     pub(super) accepted: Counts,
     /// Refused, by reason.
     pub(super) refused: Vec<(Reason, Counts)>,
+    /// The first series that the check refused, by reason.
+    pub(super) examples: Vec<(Reason, String)>,
     /// What to tell the sender about refused series.
     pub(super) complaint: Option<String>,
     pub(super) highest_timestamp: Option<i64>,
@@ -163,6 +165,7 @@ impl Workspace {
                 received: checked.received + untranslated,
                 accepted: taken,
                 refused,
+                examples: examples(checked.rejected),
                 complaint: None,
                 highest_timestamp: None,
                 records: Vec::new(),
@@ -218,6 +221,7 @@ impl Workspace {
             received: checked.received + untranslated,
             accepted: checked.accepted,
             refused,
+            examples: examples(checked.rejected),
             complaint,
             highest_timestamp: checked.timestamps.map(|(_, highest)| highest),
             records,
@@ -326,15 +330,26 @@ fn refuse_body(error: &DecompressError, reading: &Reading) -> Refusal {
 fn refuse_too(refused: &mut Vec<(Reason, Counts)>, rejected: &Rejected) {
     for reason in RejectReason::ALL {
         let counts = rejected.of(reason).counts;
-        let counted_as = match reason {
-            RejectReason::Invalid => Reason::Invalid,
-            RejectReason::LabelLimit => Reason::LabelLimit,
-            RejectReason::ActiveSeries => Reason::ActiveSeries,
-        };
-        match refused.iter_mut().find(|(known, _)| *known == counted_as) {
+        match refused.iter_mut().find(|(known, _)| *known == counted_as(reason)) {
             Some((_, sum)) => *sum += counts,
-            None if !counts.is_zero() => refused.push((counted_as, counts)),
+            None if !counts.is_zero() => refused.push((counted_as(reason), counts)),
             None => {}
         }
+    }
+}
+
+fn examples(rejected: &Rejected) -> Vec<(Reason, String)> {
+    let example = |reason| {
+        let example = rejected.of(reason).example.as_ref()?;
+        Some((counted_as(reason), format!("{}: {}", example.series, example.cause)))
+    };
+    RejectReason::ALL.into_iter().filter_map(example).collect()
+}
+
+const fn counted_as(reason: RejectReason) -> Reason {
+    match reason {
+        RejectReason::Invalid => Reason::Invalid,
+        RejectReason::LabelLimit => Reason::LabelLimit,
+        RejectReason::ActiveSeries => Reason::ActiveSeries,
     }
 }

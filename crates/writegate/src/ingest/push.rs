@@ -225,12 +225,15 @@ async fn take(
         tenant.received(examined.received);
         for (reason, counts) in &examined.refused {
             tenant.refused(*reason).add(*counts);
+            let example = examined.examples.iter().find(|(of, _)| of == reason);
+            tenant.refused_with(*reason, example.map_or(&examined.points.words, |(_, series)| series));
         }
     }
     match (examined.exceeded.take(), tenant) {
         (Some(exceeded), tenant) => {
             if let Some(tenant) = tenant {
                 tenant.refused(Reason::Rate).add(examined.accepted);
+                tenant.refused_with(Reason::Rate, &exceeded.to_string());
             }
             return Err(Refusal::Exceeded(exceeded));
         }
@@ -440,7 +443,10 @@ async fn store(
                         counted.metadata.learn(families);
                     }
                     Err(error) => {
-                        counted.refused(refuse_append(error).reason().unwrap_or(Reason::Full)).add(counts);
+                        let refusal = refuse_append(error);
+                        let reason = refusal.reason().unwrap_or(Reason::Full);
+                        counted.refused(reason).add(counts);
+                        counted.refused_with(reason, &refusal.to_string());
                         counted.append_failed(error);
                         counted.allowance.give_back_samples(counts);
                     }
