@@ -37,6 +37,8 @@ pub struct Certificate {
     pub ips: Vec<IpAddr>,
     /// Of the whole certificate.
     pub fingerprint: Fingerprint,
+    /// The last second in which it is valid, since 1970.
+    pub not_after: i64,
 }
 
 /// A certificate cannot be read.
@@ -135,6 +137,7 @@ impl Certificate {
             emails: Vec::new(),
             ips: Vec::new(),
             fingerprint: Fingerprint::of(der),
+            not_after: x509.validity().not_after.timestamp(),
         };
         let Ok(alternative) = x509.subject_alternative_name() else {
             return Err(CertificateError::BadAlternativeName);

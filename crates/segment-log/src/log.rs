@@ -156,6 +156,12 @@ impl Log {
         state.on_full = on_full;
     }
 
+    /// Bytes that it may take on disk: its own bound, else the store's.
+    pub fn max_size(&self) -> u64 {
+        let own = lock(&self.state).max_size;
+        own.unwrap_or_else(|| self.shared.limits().max_size)
+    }
+
     /// Appends a record. Never blocks on the disk: refuses at once, or queues it for the next commit. The caller bounds how
     /// much it has queued.
     pub fn append(self: &Arc<Self>, entry: Entry, done: Completion) {

@@ -231,6 +231,19 @@ impl Store {
         *lock(&self.shared.limits) = limits;
     }
 
+    /// The limits that hold.
+    pub fn limits(&self) -> RetentionLimits {
+        self.shared.limits()
+    }
+
+    /// Bytes that are left on the file system, as [`RetentionLimits::min_free`] compares them. Asks the storage.
+    ///
+    /// # Errors
+    /// When the file system cannot be examined.
+    pub fn free_space(&self) -> Result<u64, IoFailure> {
+        self.shared.storage.free_space(&self.shared.root).at("measure the free space of", &self.shared.root)
+    }
+
     /// What has to be done at least once a second: syncs settles, enforces limits, lets appends try again that were refused
     /// for want of space, closes the files of idle logs. Blocks on the disk.
     pub fn tick(&self, now_ms: i64) -> TickReport {

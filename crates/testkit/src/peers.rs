@@ -17,6 +17,8 @@ pub enum Peer {
     Prometheus253,
     /// Prometheus 2.42: remote write 1.0 only, and 204 without storing to 2.0.
     Prometheus242,
+    /// promtool of one of these: Debian has it beside the older ones.
+    Promtool,
     /// VictoriaMetrics 1.145 or later: zstd, no remote write 2.0.
     VictoriaMetrics1145,
     /// vmagent of the same: zstd without handshake.
@@ -50,6 +52,7 @@ impl Peer {
             Self::Prometheus35 => ("prometheus", "prometheus", (3, 5), (4, 0)),
             Self::Prometheus253 => ("prometheus", "prometheus", (2, 53), (2, 54)),
             Self::Prometheus242 => ("prometheus", "prometheus", (2, 42), (2, 43)),
+            Self::Promtool => ("prometheus", "promtool", (2, 42), (4, 0)),
             Self::VictoriaMetrics1145 => ("victoria-metrics", "victoria-metrics", (1, 145), (2, 0)),
             Self::Vmagent1145 => ("victoria-metrics", "vmagent", (1, 145), (2, 0)),
             Self::Vmagent179 => ("victoria-metrics", "vmagent", (1, 79), (1, 80)),

@@ -11,6 +11,7 @@ mod history;
 mod letters;
 mod metrics;
 pub(crate) mod moment;
+mod process;
 pub(crate) mod query;
 mod refusal;
 mod replays;
@@ -99,10 +100,10 @@ pub(crate) async fn run(app: Arc<App>, socket: TcpListener, stop: CancellationTo
 
 /// Serves a connection, after its TLS handshake if there is to be one.
 async fn greet(admin: Arc<Admin>, stream: TcpStream, stop: CancellationToken) {
-    let Some(config) = admin.app.admin_tls.load_full() else {
+    let Some(offered) = admin.app.admin_tls.load_full() else {
         return serve(admin, stream, stop).await;
     };
-    let handshake = tls::shake_hands(config, stream, BODY_WITHIN);
+    let handshake = tls::shake_hands(Arc::clone(&offered.config), stream, BODY_WITHIN);
     match tokio::select! { () = stop.cancelled() => return, shaken = handshake => shaken } {
         Ok(stream) => serve(admin, stream, stop).await,
         Err(failure) => tracing::warn!(failure, "a TLS handshake with the admin server failed"),

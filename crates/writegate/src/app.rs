@@ -23,7 +23,7 @@ use crate::engine::{Engine, Ground};
 use crate::ingest::{Gate, Ingest, PushStats, Settings};
 use crate::ledger::Row;
 use crate::offload::offload;
-use crate::tls::TlsError;
+use crate::tls::{Expiry, Offered, TlsError};
 use crate::{admin, engine, tls};
 
 /// How often the configuration's files are looked at.
@@ -47,7 +47,10 @@ pub(crate) struct App {
     pub(crate) authentication: Arc<ArcSwap<Authentication>>,
     providers: Arc<Providers>,
     /// `None`: the admin server speaks plain HTTP.
-    pub(crate) admin_tls: ArcSwapOption<rustls::ServerConfig>,
+    pub(crate) admin_tls: ArcSwapOption<Offered>,
+    /// Of the certificates that listeners and the admin server serve, by their address.
+    pub(crate) expiries: ArcSwap<Vec<(SocketAddr, Expiry)>>,
+    pub(crate) started_ms: i64,
     /// Who looks at what passes by.
     pub(crate) taps: Arc<AtomicUsize>,
     /// Pushes are refused: the process is about to end.
@@ -209,7 +212,9 @@ impl Gateway {
         let closing = Arc::new(AtomicBool::new(false));
         let providers = Arc::new(Providers::default());
         let (named, by) = (config.clone(), Arc::clone(&providers));
-        let Files { authentication, listeners, admin_tls } = offload(move || Files::read(&named, &by)).await??;
+        let files = offload(move || Files::read(&named, &by)).await??;
+        let expiries = files.expiries();
+        let Files { authentication, listeners, admin_tls, .. } = files;
         authentication.begin();
         let authentication = Arc::new(ArcSwap::from_pointee(authentication));
         let gate = Gate::new(
@@ -229,6 +234,8 @@ impl Gateway {
             authentication,
             providers,
             admin_tls: ArcSwapOption::new(admin_tls),
+            expiries: ArcSwap::from_pointee(expiries),
+            started_ms: now_ms(),
             taps: Arc::default(),
             closing,
             listeners: tokio::sync::Mutex::default(),
@@ -381,10 +388,13 @@ impl App {
         let log_limits = engine::limits(&new.log)?;
         let (new, providers) = (Arc::new(new), Arc::clone(&self.providers));
         let named = Arc::clone(&new);
-        let Files { authentication, listeners, admin_tls } = in_time(move || Files::read(&named, &providers)).await??;
+        let files = in_time(move || Files::read(&named, &providers)).await??;
+        let expiries = files.expiries();
+        let Files { authentication, listeners, admin_tls, .. } = files;
         let authentication = authentication.after(&self.authentication.load());
         self.listen(listeners).await?;
         self.admin_tls.store(admin_tls);
+        self.expiries.store(Arc::new(expiries));
         authentication.begin();
         self.authentication.store(Arc::new(authentication));
         self.engine.set_limits(log_limits, &new);
@@ -481,7 +491,8 @@ impl App {
 struct Files {
     authentication: Authentication,
     listeners: Vec<Settings>,
-    admin_tls: Option<Arc<rustls::ServerConfig>>,
+    admin_address: SocketAddr,
+    admin_tls: Option<Arc<Offered>>,
 }
 
 impl Files {
@@ -489,8 +500,19 @@ impl Files {
         Ok(Self {
             authentication: Authentication::load(config, providers).map_err(Box::new)?,
             listeners: config.listeners.iter().map(settings).collect::<Result<_, _>>()?,
+            admin_address: config.admin.address,
             admin_tls: admin_tls(config)?,
         })
+    }
+
+    /// When the certificates end that are served, by the address.
+    fn expiries(&self) -> Vec<(SocketAddr, Expiry)> {
+        let listeners = self.listeners.iter().map(|settings| (settings.listener.address, settings.tls.as_ref()));
+        let served = listeners.chain([(self.admin_address, self.admin_tls.as_ref())]);
+        let each = |(address, offered): (SocketAddr, Option<&Arc<Offered>>)| {
+            offered.map_or_else(Vec::new, |offered| offered.expiries.iter().map(|end| (address, end.clone())).collect())
+        };
+        served.flat_map(each).collect()
     }
 }
 
@@ -546,9 +568,9 @@ fn settings(listener: &Listener) -> Result<Settings, StartError> {
     Settings::load(listener).map_err(unusable)
 }
 
-fn admin_tls(config: &Config) -> Result<Option<Arc<rustls::ServerConfig>>, StartError> {
+fn admin_tls(config: &Config) -> Result<Option<Arc<Offered>>, StartError> {
     let address = config.admin.address;
-    let served = config.admin.tls.as_ref().map(|tls| tls::server_config(tls, &[b"http/1.1"])).transpose();
+    let served = config.admin.tls.as_ref().map(|tls| tls::offer(tls, &[b"http/1.1"])).transpose();
     served.map_err(|error| StartError::Tls { what: "the admin server", address, source: Box::new(error) })
 }
 

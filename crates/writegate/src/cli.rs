@@ -5,6 +5,7 @@ mod dead_letters;
 mod explain;
 mod gateway;
 mod log;
+mod notify;
 mod probe;
 mod replay;
 mod serve;

@@ -25,7 +25,6 @@ use http::StatusCode;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
@@ -42,7 +41,7 @@ use crate::auth::{Authentication, Peer};
 use crate::counters::{DISK_SECONDS, Histogram};
 use crate::tenant::Tenants;
 use crate::throttle::Throttle;
-use crate::tls::{self, Authorities, AuthorityReader, TlsError};
+use crate::tls::{self, Authorities, AuthorityReader, Offered, TlsError};
 
 /// The most that is read ahead from an HTTP/1.1 connection, and so the longest header; a longer one gets 431. A connection
 /// that waits keeps as much: by default it would be 280 KiB after a large body.
@@ -136,7 +135,7 @@ impl Gate {
 pub(crate) struct Settings {
     pub(crate) listener: Listener,
     /// `None`: plain HTTP.
-    tls: Option<Arc<ServerConfig>>,
+    pub(crate) tls: Option<Arc<Offered>>,
     /// Of client certificates, if the listener names some.
     pub(crate) authorities: Option<Authorities>,
 }
@@ -148,7 +147,7 @@ impl Settings {
     /// When a certificate, key or list cannot be read or used.
     pub(crate) fn load(listener: &Listener) -> Result<Self, TlsError> {
         let tls = listener.tls.as_ref();
-        let config = tls.map(|tls| tls::server_config(tls, &[b"h2", b"http/1.1"])).transpose()?;
+        let config = tls.map(|tls| tls::offer(tls, &[b"h2", b"http/1.1"])).transpose()?;
         let authorities = tls.and_then(|tls| {
             let ca_file = tls.client_ca_file.as_ref()?;
             Some(AuthorityReader::new(tls.crl_file.as_deref()).and_then(|mut reader| reader.load(ca_file)))
@@ -246,7 +245,7 @@ impl Ingest {
         let Some(tls) = &settings.tls else {
             return self.serve(stream, Peer::new(ip, Vec::new()), closing).await;
         };
-        let handshake = tls::shake_hands(Arc::clone(tls), stream, settings.listener.timeouts.header);
+        let handshake = tls::shake_hands(Arc::clone(&tls.config), stream, settings.listener.timeouts.header);
         let failure = match tokio::select! { () = closing.cancelled() => return, shaken = handshake => shaken } {
             Ok(stream) => {
                 let chain = stream.get_ref().1.peer_certificates().map(<[_]>::to_vec).unwrap_or_default();

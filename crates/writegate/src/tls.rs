@@ -77,11 +77,27 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// What a server needs for handshakes: rustls' part of `tls_config`. `alpn`: the protocols in the server's order (RFC 7301).
+/// What a server needs for handshakes, and when its certificates end.
+#[derive(Debug)]
+pub(crate) struct Offered {
+    pub(crate) config: Arc<ServerConfig>,
+    pub(crate) expiries: Vec<Expiry>,
+}
+
+/// When a certificate that is served ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Expiry {
+    /// As configured.
+    pub(crate) file: PathBuf,
+    /// In seconds since 1970: the earliest of its chain.
+    pub(crate) at: i64,
+}
+
+/// Reads rustls' part of `tls_config`. `alpn`: the protocols in the server's order (RFC 7301).
 ///
 /// # Errors
 /// When a file cannot be read or used.
-pub(crate) fn server_config(tls: &ServerTls, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsError> {
+pub(crate) fn offer(tls: &ServerTls, alpn: &[&[u8]]) -> Result<Arc<Offered>, TlsError> {
     let provider = provider();
     let versions: &[&rustls::SupportedProtocolVersion] = match tls.min_version {
         TlsVersion::Tls13 => &[&rustls::version::TLS13],
@@ -89,6 +105,7 @@ pub(crate) fn server_config(tls: &ServerTls, alpn: &[&[u8]]) -> Result<Arc<Serve
     };
     let certificates = tls.certificates.iter().map(|files| Served::load(&provider, &files.cert_file, &files.key_file));
     let certificates = ByName { certificates: certificates.collect::<Result<_, _>>()? };
+    let expiries = certificates.certificates.iter().filter_map(|served| served.expiry.clone()).collect();
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions)?;
     let builder = match tls.client_auth {
         ClientAuth::None => builder.with_no_client_auth(),
@@ -101,7 +118,7 @@ pub(crate) fn server_config(tls: &ServerTls, alpn: &[&[u8]]) -> Result<Arc<Serve
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     // Resumption without state here: a session costs its client's memory, not ours.
     config.ticketer = aws_lc_rs::Ticketer::new()?;
-    Ok(Arc::new(config))
+    Ok(Arc::new(Offered { config: Arc::new(config), expiries }))
 }
 
 /// A server's side of a handshake, which must end in time.
@@ -126,6 +143,8 @@ struct Served {
     exact: HashSet<String>,
     /// `*.example.org` without the star.
     wildcards: HashSet<String>,
+    /// Of the certificates of its chain that can be read.
+    expiry: Option<Expiry>,
 }
 
 impl Served {
@@ -138,12 +157,15 @@ impl Served {
             error => TlsError::Pem { path: key_file.into(), reason: error.to_string() },
         })?;
         let unusable = |source| TlsError::Certificate { path: cert_file.into(), source };
-        let names = chain.first().and_then(|leaf| Certificate::from_der(leaf).ok()).map(|leaf| leaf.dns_names);
+        let read: Vec<_> = chain.iter().map(|certificate| Certificate::from_der(certificate).ok()).collect();
+        let at = read.iter().flatten().map(|certificate| certificate.not_after).min();
+        let expiry = at.map(|at| Expiry { file: cert_file.into(), at });
+        let names = read.into_iter().next().flatten().map(|leaf| leaf.dns_names);
         let names = names.unwrap_or_default().into_iter().map(|name| name.to_ascii_lowercase());
         let (wildcards, exact): (HashSet<String>, HashSet<String>) = names.partition(|name| name.starts_with("*."));
         let key = CertifiedKey::from_der(chain, key, provider).map_err(unusable)?;
         let wildcards = wildcards.into_iter().map(|name| name.trim_start_matches('*').to_owned()).collect();
-        Ok(Self { key: Arc::new(key), exact, wildcards })
+        Ok(Self { key: Arc::new(key), exact, wildcards, expiry })
     }
 
     /// A wildcard stands for one label, the first (RFC 6125 §6.4.3).

@@ -7,6 +7,7 @@ mod collector;
 mod conformance;
 mod gateway;
 mod http;
+mod monitoring;
 mod peers;
 mod probe;
 mod restarts;

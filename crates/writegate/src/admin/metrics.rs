@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 use remote_write::Counts;
 
 use super::exposition::{Kind, Page};
+use super::process;
 use super::status::letters_of;
 use crate::allowance::Limit;
 use crate::app::App;
@@ -41,6 +42,7 @@ pub(super) fn page(app: &App) -> String {
 fn process(page: &mut Page, app: &App) {
     page.family("writegate_build_info", Kind::Gauge, "The version that runs.");
     page.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    resources(page, app);
     let reload = app.last_reload();
     page.family("writegate_config_last_reload_successful", Kind::Gauge, "Whether the last reload was valid.");
     page.sample(&[], u8::from(reload.error.is_none()));
@@ -50,6 +52,38 @@ fn process(page: &mut Page, app: &App) {
         "When a configuration was last taken over.",
     );
     page.sample(&[], seconds(reload.succeeded_ms));
+}
+
+/// What every program tells of itself, under the names that every program has for it. What the system does not say is left out.
+fn resources(page: &mut Page, app: &App) {
+    page.family("process_start_time_seconds", Kind::Gauge, "When the gateway was started, in seconds since 1970.");
+    page.sample(&[], seconds(app.started_ms));
+    page.family("process_cpu_seconds_total", Kind::Counter, "User and system CPU time.");
+    page.sample(&[], process::cpu_seconds());
+    let sizes = [
+        ("process_resident_memory_bytes", "Resident memory.", "VmRSS:"),
+        ("process_virtual_memory_bytes", "Virtual memory.", "VmSize:"),
+    ];
+    for (name, help, field) in sizes {
+        if let Some(bytes) = process::status_bytes(field) {
+            page.family(name, Kind::Gauge, help);
+            page.sample(&[], bytes);
+        }
+    }
+    if let Some(open) = process::open_files() {
+        page.family("process_open_fds", Kind::Gauge, "Open file descriptors.");
+        page.sample(&[], open);
+    }
+    if let Some(most) = process::max_files() {
+        page.family("process_max_fds", Kind::Gauge, "File descriptors that may be open.");
+        page.sample(&[], most);
+    }
+    let help = "When certificates that are served end, in seconds since 1970.";
+    page.family("writegate_certificate_expiry_timestamp_seconds", Kind::Gauge, help);
+    for (address, end) in app.expiries.load().iter() {
+        let (address, file) = (address.to_string(), end.file.display().to_string());
+        page.sample(&[("address", &address), ("file", &file)], end.at);
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "milliseconds of this age are exact in a float")]
@@ -244,6 +278,21 @@ fn log(page: &mut Page, app: &App) {
     for tenant in &tenants {
         page.sample(&[("tenant", tenant.name.as_str())], tenant.log.bytes());
     }
+    page.family("writegate_log_max_bytes", Kind::Gauge, "Bytes that a tenant's log may take: log.max_size.");
+    for tenant in &tenants {
+        page.sample(&[("tenant", tenant.name.as_str())], tenant.log.max_size());
+    }
+    let (store, limits) = (&app.engine.store, app.engine.store.limits());
+    page.family("writegate_log_total_bytes", Kind::Gauge, "Bytes of all logs on disk, written ahead included.");
+    page.sample(&[], store.disk_bytes());
+    page.family("writegate_log_total_max_bytes", Kind::Gauge, "Bytes that all logs may take: log.max_total_size.");
+    page.sample(&[], limits.max_total);
+    if let Ok(free) = store.free_space() {
+        page.family("writegate_log_free_bytes", Kind::Gauge, "Bytes free on the file system of the log.");
+        page.sample(&[], free);
+    }
+    page.family("writegate_log_min_free_bytes", Kind::Gauge, "Bytes that are to stay free there: log.min_free.");
+    page.sample(&[], limits.min_free);
     page.family("writegate_log_damaged_records_total", Kind::Counter, "Records found damaged on disk.");
     for tenant in &tenants {
         page.sample(&[("tenant", tenant.name.as_str())], tenant.log.damaged_records());
@@ -288,6 +337,11 @@ fn ledger(page: &mut Page, app: &App, rows: &[(Arc<Row>, Balance)]) {
             }
         }
     });
+    let help = "1 while the books of a tenant at an endpoint do not balance: never, unless they are damaged.";
+    page.family("writegate_ledger_unbalanced", Kind::Gauge, help);
+    for (row, balance) in rows {
+        page.sample(&row_labels(row), u8::from(!balance.balances()));
+    }
     page.family(
         "writegate_oldest_unsent_age_seconds",
         Kind::Gauge,

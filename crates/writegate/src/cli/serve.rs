@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use writegate_config::Config;
 
+use super::notify;
 use crate::app::Gateway;
 
 /// Serves until SIGTERM or SIGINT.
@@ -57,6 +58,7 @@ async fn serve(config: Config, config_file: Option<PathBuf>) -> anyhow::Result<E
         endpoints,
         "writegate is ready"
     );
+    notify::tell(notify::READY);
     if endpoints == 0 {
         tracing::warn!("no endpoint is configured (remote_write): what is received waits in the log");
     }
@@ -68,6 +70,7 @@ async fn serve(config: Config, config_file: Option<PathBuf>) -> anyhow::Result<E
         }
     }
     tracing::info!("shutting down; once more to end at once");
+    notify::tell(notify::STOPPING);
     tokio::select! {
         () = gateway.shutdown() => {
             tracing::info!("everything acknowledged is on disk; good-bye");
