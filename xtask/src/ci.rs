@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use crate::{collector, finish, mutations, peers, tidy};
+use crate::{collector, finish, mutations, package, peers, tidy};
 
 /// The series of cargo-deny whose configuration `deny.toml` is written for.
 const CARGO_DENY: &str = "^0.20";
@@ -41,7 +41,10 @@ pub(crate) fn run(root: &Path, extent: Extent) -> Result<()> {
         step("simulation", || {
             self::cargo(root, "test --package writegate --lib --release --locked -- simulation", &histories)
         })?;
-        step("release build", || cargo("build --release --package writegate --package bench --bins --locked"))?;
+        step("release build", || {
+            cargo("build --release --package writegate --package writegate-operator --package bench --bins --locked")
+        })?;
+        step("package", || package::debian(root, Some(&target(root).join("release"))))?;
         let binary = target(root).join("release/writegate");
         let binary = binary.to_str().context("the target directory's name is UTF-8")?;
         // Built alone it would be built once more, with the features that it has then.

@@ -9,6 +9,7 @@ mod ci;
 mod collector;
 mod fuzz;
 mod mutations;
+mod package;
 mod peers;
 mod tidy;
 
@@ -24,6 +25,8 @@ chores:
   tidy           check the house rules that no compiler checks
   ci [--quick]   run everything CI runs; --quick leaves out the real peers and the e2e tests
   conformance    run the cases of the compliance suites and write docs/conformance.md
+  package        build the Debian packages into target/package; `--from DIR`: of the programs there
+  package static build an archive whose programs need no library
   fuzz <target> <seconds>
                  explore a target of fuzz/ with libFuzzer
   fuzz keep <target>
@@ -41,6 +44,9 @@ fn main() -> ExitCode {
         ["conformance"] => ci::conformance(&root),
         ["fuzz", "keep", target] => fuzz::keep(&root, target),
         ["fuzz", target, seconds] => fuzz::explore(&root, target, seconds),
+        ["package"] => package::debian(&root, None),
+        ["package", "static"] => package::archive(&root),
+        ["package", "--from", programs] => package::debian(&root, Some(Path::new(programs))),
         ["mutations"] => mutations::run(&root, None),
         ["mutations", promise] => mutations::run(&root, Some(promise)),
         _ => bail!("{USAGE}"),

@@ -43,7 +43,7 @@ const WANTED: [Wanted; 5] = [
         package: "prometheus",
         versions: ((2, 42), (2, 43)),
         with: &[],
-        binaries: &["prometheus"],
+        binaries: &["prometheus", "promtool"],
     },
     Wanted {
         suite: "bookworm",

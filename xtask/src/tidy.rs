@@ -2,6 +2,9 @@
 //!
 //! Reads files only. A rule that cannot be decided from text does not belong here.
 
+mod links;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -73,14 +76,20 @@ impl fmt::Display for Finding {
 /// Checks every file that is tracked or could be; all findings are printed.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let files = files(root)?;
-    let mut findings = Vec::new();
+    let mut texts = BTreeMap::new();
     for path in &files {
         let bytes = fs::read(root.join(path)).with_context(|| format!("read {path}"))?;
         // Test data may be any bytes; the rules are about text.
         if let Ok(text) = String::from_utf8(bytes) {
-            check(path, &text, &mut findings);
+            texts.insert(path.as_str(), text);
         }
     }
+    let texts: BTreeMap<&str, &str> = texts.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    let mut findings = Vec::new();
+    for (path, text) in &texts {
+        check(path, text, &mut findings);
+    }
+    links::check(&texts, &mut findings);
     for finding in &findings {
         println!("{finding}");
     }
