@@ -246,7 +246,13 @@ impl State {
         match call.query("fieldValidation") {
             "Strict" if !unknown.is_empty() => {
                 let list: Vec<String> = unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
-                Err(decode_error(kind, format!("strict decoding error: {}", list.join(", "))))
+                let why = format!("strict decoding error: {}", list.join(", "));
+                if matches!(call.patch, None | Some(PatchType::Apply)) {
+                    return Err(decode_error(kind, why));
+                }
+                // Of a patch the answer repeats the whole object.
+                let error = FieldError::invalid("patch", &json!(object.to_string()), why);
+                Err(Status::invalid_of("", "", "", &[error]))
             }
             "Ignore" => Ok(object),
             _ => {

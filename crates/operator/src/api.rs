@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{Method, Request};
 use serde_json::{Value as Json, json};
-use targets::{Key, PrometheusId, PrometheusKind, ReferenceKind, SourceKey, words};
+use targets::{Fault, Key, PrometheusId, PrometheusKind, ReferenceKind, SourceKey, words};
 use tokio::time::timeout;
 
 /// How long one request may take.
@@ -25,18 +25,34 @@ pub(crate) struct Refused {
     pub(crate) status: Option<u16>,
     /// The status in words, or what went wrong on the way.
     why: String,
+    /// The fields that the server finds fault with.
+    pub(crate) faults: Vec<Fault>,
+    /// Whether it is what was sent that is refused, by a definition or a rule, and not who sent it or when.
+    pub(crate) is_judged: bool,
 }
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.status {
             Some(status) => write!(f, "the API server answered {status} {}", self.why),
-            None => write!(f, "no answer from the API server: {}", self.why),
+            None => write!(f, "the API server: {}", self.why),
         }
     }
 }
 
 impl Refused {
+    fn lost(why: String) -> Self {
+        Self { status: None, why, faults: Vec::new(), is_judged: false }
+    }
+
+    /// A change that was answered well and is not there.
+    pub(crate) fn without_effect() -> Self {
+        Self::lost(
+            "it took the change and made none; its definition of the kind may be older than the one `writegate-operator crds` prints"
+                .to_owned(),
+        )
+    }
+
     pub(crate) fn is_conflict(&self) -> bool {
         self.status == Some(409)
     }
@@ -154,6 +170,13 @@ impl Api {
         self.call(Method::PATCH, &path, MERGE_PATCH, Some(patch)).await
     }
 
+    /// The same for what a definition describes: a field that it does not have is refused, where it would be cut silently, and a
+    /// target sent without its credentials.
+    pub(crate) async fn patch_strictly(&self, address: &Address, patch: &Json) -> Result<Json, Refused> {
+        let path = format!("{}?fieldManager={}&fieldValidation=Strict", address.0, words::OPERATOR);
+        self.call(Method::PATCH, &path, MERGE_PATCH, Some(patch)).await
+    }
+
     /// Deletes the object as it was seen.
     pub(crate) async fn delete(&self, address: &Address, resource_version: &str) -> Result<Json, Refused> {
         let options = json!({
@@ -165,14 +188,13 @@ impl Api {
     }
 
     async fn call(&self, method: Method, path: &str, kind: &str, body: Option<&Json>) -> Result<Json, Refused> {
-        let lost = |why: String| Refused { status: None, why };
         let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
         let request = Request::builder().method(method).uri(path).header(http::header::CONTENT_TYPE, kind).body(body);
-        let request = request.map_err(|error| lost(error.to_string()))?;
+        let request = request.map_err(|error| Refused::lost(error.to_string()))?;
         match timeout(LIMIT, self.client.request::<Json>(request)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(refused(&error)),
-            Err(_) => Err(lost(format!("nothing within {} s", LIMIT.as_secs()))),
+            Err(_) => Err(Refused::lost(format!("no answer within {} s", LIMIT.as_secs()))),
         }
     }
 }
@@ -180,10 +202,37 @@ impl Api {
 /// What an error says without the words of the server.
 pub(crate) fn refused(error: &kube::Error) -> Refused {
     match error {
-        kube::Error::Api(status) => Refused { status: Some(status.code), why: status.reason.clone() },
-        kube::Error::SerdeError(_) => Refused { status: None, why: "the answer is no JSON".to_owned() },
-        error => Refused { status: None, why: chain(error) },
+        kube::Error::Api(status) => Refused {
+            status: Some(status.code),
+            why: status.reason.clone(),
+            faults: faults(status),
+            is_judged: is_judged(status),
+        },
+        kube::Error::SerdeError(_) => Refused::lost("the answer is no JSON".to_owned()),
+        error => Refused::lost(format!("no answer: {}", chain(error))),
     }
+}
+
+/// How servers tell of fields that a definition does not have: at the end, after whatever they repeat of what was sent.
+const STRICT: &str = "strict decoding error: ";
+const UNKNOWN_FIELD: &str = "unknown field \"";
+
+fn faults(status: &kube::core::Status) -> Vec<Fault> {
+    if let Some((_, unknown)) = status.message.rsplit_once(STRICT) {
+        let fields = unknown.split(UNKNOWN_FIELD).skip(1).filter_map(|rest| rest.split('"').next());
+        return fields.map(|field| Fault { field: field.to_owned(), reason: "unknown field".to_owned() }).collect();
+    }
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    // Of what has no place the path is `<nil>`.
+    let field = |field: &str| if field == "<nil>" { String::new() } else { field.to_owned() };
+    causes.map(|cause| Fault { field: field(&cause.field), reason: cause.reason.clone() }).collect()
+}
+
+/// A webhook or a policy may say 403, as an authorizer does who never looks at a body.
+fn is_judged(status: &kube::core::Status) -> bool {
+    let by_a_rule =
+        ["admission webhook ", "ValidatingAdmissionPolicy "].iter().any(|words| status.message.contains(words));
+    matches!(status.code, 400 | 422) || status.code == 403 && by_a_rule
 }
 
 /// An error and its causes.

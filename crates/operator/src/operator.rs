@@ -1,7 +1,7 @@
 //! The loop: what watches tell is kept in a world, a plan is made of it, and the plan is carried out, until there is nothing to
 //! do. One task owns the world; what it writes it takes in at once, so that a watch that lags makes it write nothing twice.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use targets::declare::Settings;
 use targets::file::Previous;
 use targets::{
     Applier, Change, Contents, Copied, Data, Key, Known, Namespace, Plan, PrometheusId, PrometheusKind, ReferenceKind,
-    SourceKey, World, plan, words,
+    Report, SourceKey, World, plan, words,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -36,6 +36,9 @@ const AT_ONCE: usize = 2_000;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LAST_PAUSE: Duration = Duration::from_secs(30);
 
+/// How long after a refusal of entries they are tried again: definitions and rules change, and nobody tells.
+const RECONSIDER: Duration = Duration::from_secs(300);
+
 /// Conflicts are no failure until they come again and again.
 const CONFLICTS_UNTOLD: u32 = 5;
 
@@ -57,6 +60,8 @@ pub(crate) struct Operator {
     /// The versions of objects that were written here and have not come back by a watch.
     written: HashMap<(Kind, Key), u64>,
     failures: HashMap<String, Failure>,
+    /// When entries that the API server refused are tried again.
+    reconsider: Option<Instant>,
     /// The file's entries as they are.
     previous: BTreeMap<String, Previous>,
     file: Option<targets::file::Rendered>,
@@ -75,6 +80,7 @@ impl Operator {
             synced,
             written: HashMap::new(),
             failures: HashMap::new(),
+            reconsider: None,
             previous: BTreeMap::new(),
             file: None,
             stirred: true,
@@ -92,7 +98,7 @@ impl Operator {
             self.previous = files::previous(&self.settings.config.file.path);
         }
         loop {
-            let retry = self.failures.values().map(|failure| failure.until).min();
+            let retry = self.failures.values().map(|failure| failure.until).chain(self.reconsider).min();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -126,8 +132,13 @@ impl Operator {
     async fn work(&mut self, term: Option<&Term>, stop: &CancellationToken) -> bool {
         self.settings.leads = leads(term);
         let began = Instant::now();
+        if self.reconsider.is_some_and(|time| time <= began) {
+            self.world.replies.forget_refusals();
+            self.reconsider = None;
+        }
         let Plan { needs, changes, reports, file } = self.plan();
         let now = Instant::now();
+        self.keep_replies(&changes, &reports);
         self.shown.planned(reports, now - began, self.settings.leads);
         let due = |failures: &HashMap<String, Failure>, object: &str| {
             failures.get(object).is_none_or(|failure| failure.until <= now)
@@ -147,6 +158,16 @@ impl Operator {
         }
         self.write(changes, term, stop).await;
         !idle
+    }
+
+    /// Replies of what is gone are forgotten.
+    fn keep_replies(&mut self, changes: &[Change], reports: &[Report]) {
+        let World { prometheuses, replies, .. } = &mut self.world;
+        let changing = |wanted: &PrometheusId| {
+            changes.iter().any(|change| matches!(change, Change::PatchPrometheus(id, ..) if id == wanted))
+        };
+        let sources: HashSet<String> = reports.iter().map(|report| report.source.to_string()).collect();
+        replies.retain(|id, source| prometheuses.contains_key(id) && sources.contains(source), changing);
     }
 
     fn plan(&self) -> Plan {
@@ -219,21 +240,46 @@ impl Operator {
                 writing.spawn(make(self.api.clone(), change, uid));
             }
             let Some(done) = writing.join_next().await else { return };
-            let Ok(Made { object, verb, seen, refused }) = done else { continue };
+            let Ok(Made { change, verb, seen, answer }) = done else { continue };
+            let object = change.object();
             let kind = object.split(' ').next().unwrap_or_default().to_owned();
-            self.shown.wrote(&kind, verb, refused.as_ref());
+            self.shown.wrote(&kind, verb, answer.as_ref().err());
             for (kind, seen) in seen {
                 self.take_written(kind, seen);
             }
-            match refused {
-                None => {
+            match self.reply(&change, answer) {
+                Ok(()) => {
                     if self.failures.remove(&object).is_some() {
                         self.world.failures.remove(&object);
                         tracing::info!(object, "changed at last");
                     }
                 }
-                Some(error) => self.fail(object, verb, &error),
+                Err(error) => self.fail(object, verb, &error),
             }
+        }
+    }
+
+    /// What an answer says of the entries that were sent, and whether the change has to be tried again as it is.
+    fn reply(&mut self, change: &Change, answer: Result<Json, Refused>) -> Result<(), Refused> {
+        let replies = &mut self.world.replies;
+        match (change, answer) {
+            (Change::PatchPrometheus(id, patch, changed), Ok(object)) => {
+                let filled = replies.taken(id, patch, changed, &object);
+                if filled { Ok(()) } else { had_effect(patch, &object) }
+            }
+            (
+                Change::PatchSecret(_, patch) | Change::PatchRemoteWrite(_, patch) | Change::PatchStatus(_, patch, _),
+                Ok(object),
+            ) => had_effect(patch, &object),
+            (Change::PatchPrometheus(id, patch, changed), Err(refused)) if refused.is_judged => {
+                if !replies.refused(id, patch, changed, &refused.faults) {
+                    return Err(refused);
+                }
+                tracing::info!(object = change.object(), error = %refused, "its list is not taken whole; the rest is tried");
+                self.reconsider.get_or_insert_with(|| Instant::now() + RECONSIDER);
+                Ok(())
+            }
+            (_, answer) => answer.map(|_| ()),
         }
     }
 
@@ -461,6 +507,16 @@ pub(crate) fn kinds(settings: &Settings) -> Vec<Kind> {
         }
     }
     kinds
+}
+
+/// What is sent again and again, and never arrives, is a failure.
+fn had_effect(patch: &Json, object: &Json) -> Result<(), Refused> {
+    let version = |object: &Json| object["metadata"]["resourceVersion"].clone();
+    if version(patch).is_string() && version(patch) == version(object) {
+        Err(Refused::without_effect())
+    } else {
+        Ok(())
+    }
 }
 
 fn copy<K: Ord + Clone, V: Clone>(from: &BTreeMap<K, V>, to: &mut BTreeMap<K, V>, key: &K) {

@@ -10,24 +10,22 @@ use crate::watch::{Kind, Seen};
 /// What became of a change.
 #[derive(Debug)]
 pub(crate) struct Made {
-    /// The object, as in [`Change::object`].
-    pub(crate) object: String,
+    pub(crate) change: Change,
     /// `create`, `patch` or `delete`.
     pub(crate) verb: &'static str,
     /// What is known of the object since.
     pub(crate) seen: Vec<(Kind, Seen)>,
-    /// Why it could not be made.
-    pub(crate) refused: Option<Refused>,
+    /// The object as it was answered, or why it could not be made.
+    pub(crate) answer: Result<Json, Refused>,
 }
 
 /// Makes a change. `uid` is that of the object that an Event is about.
 pub(crate) async fn make(api: Api, change: Change, uid: String) -> Made {
-    let object = change.object();
     let (verb, address, kinds) = place(&change);
     let answer = match &change {
         Change::CreateSecret(_, body) | Change::CreatePrometheus(_, body) => api.create(&address, body).await,
+        Change::PatchPrometheus(_, patch, _) => api.patch_strictly(&address, patch).await,
         Change::PatchSecret(_, patch)
-        | Change::PatchPrometheus(_, patch)
         | Change::PatchRemoteWrite(_, patch)
         | Change::PatchStatus(_, patch, _)
         | Change::PatchNamespace(_, patch, _) => api.patch(&address, patch).await,
@@ -37,13 +35,13 @@ pub(crate) async fn make(api: Api, change: Change, uid: String) -> Made {
         Ok(answer) => {
             tell(&api, &change, uid).await;
             let seen = seen(&change, &answer, &kinds);
-            Made { object, verb, seen, refused: None }
+            Made { change, verb, seen, answer: Ok(answer) }
         }
         Err(refused) => {
             // Somebody was faster, or it is gone: what is there is looked at again before anything else is tried.
             let stale = refused.is_conflict() || refused.is_missing();
             let seen = if stale { look(&api, &change, &kinds).await } else { Vec::new() };
-            Made { object, verb, seen, refused: Some(refused) }
+            Made { change, verb, seen, answer: Err(refused) }
         }
     }
 }
@@ -55,7 +53,7 @@ fn place(change: &Change) -> (&'static str, Address, Vec<Kind>) {
         Change::PatchSecret(key, _) => ("patch", Address::secret(key), secret()),
         Change::DeleteSecret(key, _) => ("delete", Address::secret(key), secret()),
         Change::CreatePrometheus(id, _) => ("create", Address::prometheus(id), vec![Kind::Prometheuses(id.kind)]),
-        Change::PatchPrometheus(id, _) => ("patch", Address::prometheus(id), vec![Kind::Prometheuses(id.kind)]),
+        Change::PatchPrometheus(id, ..) => ("patch", Address::prometheus(id), vec![Kind::Prometheuses(id.kind)]),
         Change::DeletePrometheus(id, _) => ("delete", Address::prometheus(id), vec![Kind::Prometheuses(id.kind)]),
         Change::PatchRemoteWrite(key, _) => ("patch", Address::remote_write(key), vec![Kind::RemoteWrites]),
         Change::PatchStatus(key, ..) => ("patch", Address::remote_write(key).status(), vec![Kind::RemoteWrites]),
@@ -80,7 +78,7 @@ fn named(change: &Change) -> Json {
         | Change::DeleteSecret(key, _)
         | Change::PatchRemoteWrite(key, _)
         | Change::PatchStatus(key, ..)
-        | Change::PatchPrometheus(PrometheusId { key, .. }, _)
+        | Change::PatchPrometheus(PrometheusId { key, .. }, ..)
         | Change::CreatePrometheus(PrometheusId { key, .. }, _)
         | Change::DeletePrometheus(PrometheusId { key, .. }, _) => key.clone(),
         Change::PatchNamespace(name, ..) => Key::new("", name),
@@ -93,7 +91,7 @@ async fn look(api: &Api, change: &Change, kinds: &[Kind]) -> Vec<(Kind, Seen)> {
         Change::CreateSecret(key, _) | Change::PatchSecret(key, _) | Change::DeleteSecret(key, _) => {
             Address::source(&SourceKey::secret(key.clone()))
         }
-        Change::PatchPrometheus(id, _) | Change::CreatePrometheus(id, _) | Change::DeletePrometheus(id, _) => {
+        Change::PatchPrometheus(id, ..) | Change::CreatePrometheus(id, _) | Change::DeletePrometheus(id, _) => {
             Address::prometheus(id)
         }
         Change::PatchRemoteWrite(key, _) | Change::PatchStatus(key, ..) => Address::remote_write(key),

@@ -13,6 +13,7 @@ mod prometheus;
 mod proxy;
 pub mod rbac;
 mod reason;
+mod replies;
 mod selector;
 pub mod spec;
 pub mod words;
@@ -23,5 +24,6 @@ pub use observed::{Contents, Copied, Data, Key, Known, Namespace, PrometheusId, 
 pub use plan::{Change, Note, Plan, Report, plan};
 pub use proxy::EnvironmentProxy;
 pub use reason::{Reason, Refusal};
+pub use replies::{Fault, Replies};
 pub use spec::{Flaw, Reference, ReferenceKind, Spec};
 pub use yaml::to_yaml;

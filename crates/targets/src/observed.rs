@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value as Json;
 
+use crate::replies::Replies;
 use crate::spec::ReferenceKind;
 use crate::words;
 
@@ -261,6 +262,8 @@ pub struct World {
     pub unknown: BTreeSet<&'static str>,
     /// Objects that could not be written, and why; by what [`crate::Change::object`] calls them.
     pub failures: BTreeMap<String, String>,
+    /// What the API server made of entries that were sent.
+    pub replies: Replies,
 }
 
 /// What one may know of a source.

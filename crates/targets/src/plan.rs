@@ -46,8 +46,8 @@ pub enum Change {
     PatchSecret(Key, Json),
     /// One of ours, as it was seen.
     DeleteSecret(Key, String),
-    /// A merge patch of `spec.remoteWrite` and the record.
-    PatchPrometheus(PrometheusId, Json),
+    /// A merge patch of `spec.remoteWrite` and the record, and the sources whose entries it changes.
+    PatchPrometheus(PrometheusId, Json, Vec<String>),
     /// A tenant's, from the template.
     CreatePrometheus(PrometheusId, Json),
     /// One that was made from the template, as it was seen.
@@ -68,7 +68,7 @@ impl Change {
             Self::CreateSecret(key, _) | Self::PatchSecret(key, _) | Self::DeleteSecret(key, _) => {
                 format!("Secret {key}")
             }
-            Self::PatchPrometheus(id, _) | Self::CreatePrometheus(id, _) | Self::DeletePrometheus(id, _) => {
+            Self::PatchPrometheus(id, ..) | Self::CreatePrometheus(id, _) | Self::DeletePrometheus(id, _) => {
                 id.to_string()
             }
             Self::PatchRemoteWrite(key, _) | Self::PatchStatus(key, ..) => format!("RemoteWrite {key}"),

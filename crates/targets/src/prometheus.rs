@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value as Json, json};
 
 use crate::observed::Key;
+use crate::replies::unnamed;
 use crate::spec::normalise;
 use crate::words::RECORD;
 
@@ -32,6 +33,8 @@ pub(crate) enum Want {
         entry: Json,
         /// The Secret that it was written in.
         from: Option<Key>,
+        /// What the API server stores when it is sent that, but for the name, if it is something else.
+        stored: Option<Json>,
         /// Whether an entry of the first name is taken over from the old operator.
         adopt: bool,
     },
@@ -75,7 +78,7 @@ impl<'o> Listed<'o> {
                 by_name.entry(name).or_insert(entry);
             }
         }
-        Self { object, entries, record: record(object), by_name }
+        Self { object, entries, record: record(&object["metadata"]["annotations"][RECORD]), by_name }
     }
 
     /// What the record says of a source.
@@ -109,9 +112,11 @@ impl<'o> Listed<'o> {
     }
 }
 
-fn record(object: &Json) -> BTreeMap<String, Recorded> {
-    let text = object["metadata"]["annotations"][RECORD].as_str().unwrap_or_default();
-    let Ok(Json::Object(record)) = serde_json::from_str(text) else { return BTreeMap::new() };
+/// Reads the record: source to entry.
+pub(crate) fn record(annotation: &Json) -> BTreeMap<String, Recorded> {
+    let Ok(Json::Object(record)) = serde_json::from_str(annotation.as_str().unwrap_or_default()) else {
+        return BTreeMap::new();
+    };
     let entry = |(name, value): (String, Json)| {
         let from = value["from"].as_str().and_then(|from| from.split_once('/'));
         let from = from.map(|(namespace, name)| Key::new(namespace, name));
@@ -187,14 +192,14 @@ pub(crate) fn reconcile(
         match by_name.get(name) {
             // A second one of the name is not the operator's.
             _ if name.is_empty() || seen.contains(name) => list.push(there.clone()),
-            Some((source, Want::Set { entry: wanted, .. })) => {
+            Some((source, Want::Set { entry: wanted, stored, .. })) => {
                 seen.insert(name);
                 let wanted = named(wanted, name);
-                let in_place =
-                    same(there, &wanted) && old_record.get(*source).is_some_and(|recorded| recorded.name == name);
+                let same = same(there, &wanted) || stored.as_ref().is_some_and(|stored| unnamed(there) == *stored);
+                let in_place = same && old_record.get(*source).is_some_and(|recorded| recorded.name == name);
                 let state = if in_place { Placed::InPlace(name.to_owned()) } else { Placed::Changing };
                 placed.insert((*source).to_owned(), state);
-                list.push(if same(there, &wanted) { there.clone() } else { wanted });
+                list.push(if same { there.clone() } else { wanted });
             }
             Some((source, Want::Keep | Want::Later(_))) => {
                 seen.insert(name);

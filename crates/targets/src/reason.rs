@@ -53,13 +53,15 @@ pub enum Reason {
     SecretConflict,
     /// Every name the entry could have belongs to an entry of somebody else.
     NameConflict,
+    /// The API server does not take the entry for a Prometheus object.
+    EntryRefused,
     /// The API server refused a change.
     ApplyFailed,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Applied,
         Self::DefaultApplied,
         Self::NoTarget,
@@ -84,6 +86,7 @@ impl Reason {
         Self::TooLarge,
         Self::SecretConflict,
         Self::NameConflict,
+        Self::EntryRefused,
         Self::ApplyFailed,
     ];
 
@@ -115,6 +118,7 @@ impl Reason {
             Self::TooLarge => "TooLarge",
             Self::SecretConflict => "SecretConflict",
             Self::NameConflict => "NameConflict",
+            Self::EntryRefused => "EntryRefused",
             Self::ApplyFailed => "ApplyFailed",
         }
     }

@@ -94,6 +94,15 @@ async fn what_the_schema_allows_is_kept_and_the_rest_dropped() {
         "Widget in version \"v1\" cannot be handled as a Widget: strict decoding error: unknown field \
          \"spec.parts[0].odd\", unknown field \"spec.unknown\"",
     );
+    // Of a patch the whole object is repeated before that.
+    client.post(WIDGET_PATH, &widget("one", &json!({"size": 1}))).await.ok();
+    let patch = json!({"spec": {"unknown": 1}});
+    let one = format!("{WIDGET_PATH}/one?fieldValidation=Strict");
+    let strict = client.merge(&one, &patch).await;
+    assert_eq!((strict.code, &strict.body["details"]["causes"][0]["field"]), (422, &json!("patch")));
+    let message = strict.body["message"].as_str().unwrap();
+    assert!(message.starts_with(" \"\" is invalid: patch: Invalid value: \"{"), "{message}");
+    assert!(message.ends_with("}\": strict decoding error: unknown field \"spec.unknown\""), "{message}");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use crate::harness::{Cluster, KEY, USER};
+use crate::harness::{Cluster, KEY};
 
 const TARGET: &str = "url: https://x.example/push\nbasicAuth:\n  username: {name: cred, key: user}\n  password: {name: cred, key: pass}\n";
 const COPY: &str = "custom-remote-write-cred-team";
@@ -29,14 +29,12 @@ fn url(cluster: &Cluster, index: usize) -> Json {
 #[tokio::test(flavor = "multi_thread")]
 async fn r_a1_r_a16_r_a17_an_annotation_is_enough_and_nothing_else_is_touched() {
     let cluster = tenant("").await;
+    let theirs = cluster.entries("platform-services", "team")[0].clone();
     let _operator = cluster.operator();
     cluster.annotate("team", KEY, json!("target"));
     cluster.until("the target is applied", || url(&cluster, 1) == "https://x.example/push").await;
     cluster.reason("team", "Applied").await;
-    assert_eq!(
-        cluster.entries("platform-services", "team")[0],
-        json!({"url": "http://foreign/", "name": "theirs", "odd": {"a": [1.5]}})
-    );
+    assert_eq!(cluster.entries("platform-services", "team")[0], theirs);
 
     // Fields of others stay, and nothing is written when nothing changed.
     let added = json!({"metadata": {"annotations": {"mine": "x"}}, "spec": {"evaluationInterval": "17s"}});
@@ -47,6 +45,7 @@ async fn r_a1_r_a16_r_a17_an_annotation_is_enough_and_nothing_else_is_touched() 
     assert_eq!((&object["spec"]["evaluationInterval"], &object["spec"]["replicas"]), (&json!("17s"), &json!(2)));
     assert_eq!(object["metadata"]["annotations"]["mine"], "x");
     cluster.until("the copy is gone", || cluster.secrets("platform-services").get(COPY).is_err()).await;
+    cluster.until("the change is told", || cluster.status("team")["url"] == "https://y.example/").await;
     let before = cluster.writes();
     for round in 0..100 {
         cluster.annotate("other", "x", json!(round.to_string()));
@@ -298,5 +297,5 @@ async fn two_operators_take_turns_and_the_second_waits_until_the_first_is_gone()
     cluster.secret("team", "target", json!({}), json!({"remote-write": "url: https://third.example/"}));
     cluster.until("the third applies", || url(&cluster, 1) == "https://third.example/").await;
     assert_eq!(third.metric("writegate_operator_leader"), Some(1.0));
-    assert!(cluster.server.writes(USER).iter().all(|exchange| exchange.code != 403), "the roles are enough");
+    assert!(cluster.server.writes().iter().all(|write| write.code != 403), "the roles are enough");
 }

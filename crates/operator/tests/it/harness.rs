@@ -7,10 +7,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kube_double::{ApiServer, Objects};
 use serde_json::{Value as Json, json};
 use targets::Applier;
 use tempfile::TempDir;
+
+use crate::server::{Objects, Server};
 
 /// How long anything may take that is promised within ten seconds, on a machine that does other things too.
 pub(crate) const LIMIT: Duration = Duration::from_secs(40);
@@ -19,7 +20,7 @@ pub(crate) const USER: &str = "system:serviceaccount:writegate:writegate-operato
 pub(crate) const KEY: &str = "metrics.monitoring.adevinta.com/remote-write";
 
 pub(crate) struct Cluster {
-    pub(crate) server: ApiServer,
+    pub(crate) server: Server,
     pub(crate) directory: TempDir,
     config: String,
     apply: &'static str,
@@ -32,13 +33,13 @@ impl Cluster {
     }
 
     pub(crate) async fn with(config: &str, apply: &'static str) -> Self {
-        let server = ApiServer::start().await.unwrap();
+        let server = Server::start().await;
         for definition in targets::crd::definitions() {
             server.install(&definition.to_string()).unwrap();
         }
-        server.install(include_str!("prometheus-operator.yaml")).unwrap();
+        server.install(&prometheus_operator()).unwrap();
         let directory = tempfile::tempdir().unwrap();
-        server.kubeconfig(USER, &directory.path().join("kubeconfig")).unwrap();
+        server.kubeconfig(&directory.path().join("kubeconfig"));
         let cluster = Self { server, directory, config: format!("admin: {{address: '127.0.0.1:0'}}\n{config}"), apply };
         cluster.namespace("platform-services", &[]);
         cluster.namespace("writegate", &[]);
@@ -176,7 +177,7 @@ impl Cluster {
     }
 
     pub(crate) async fn within(&self, limit: Duration, what: &str, condition: impl Fn() -> bool) {
-        self.server.until(limit, what, || condition().then_some(())).await.unwrap_or_else(|error| panic!("{error}"));
+        self.server.until(limit, what, condition).await;
     }
 
     pub(crate) async fn reason(&self, namespace: &str, reason: &str) {
@@ -191,8 +192,20 @@ impl Cluster {
 
     /// The number of writes of the operator that have nothing to do with its lease.
     pub(crate) fn writes(&self) -> usize {
-        self.server.writes(USER).iter().filter(|exchange| exchange.request.resource != "leases").count()
+        self.server.writes().iter().filter(|write| write.resource != "leases").count()
     }
+}
+
+/// The definitions of prometheus-operator: of the directory `WRITEGATE_PROMETHEUS_CRDS`, or what matters of them.
+pub(crate) fn prometheus_operator() -> String {
+    let Some(directory) = std::env::var_os("WRITEGATE_PROMETHEUS_CRDS") else {
+        return include_str!("prometheus-operator.yaml").to_owned();
+    };
+    let read = |kind: &str| {
+        let path = Path::new(&directory).join(format!("monitoring.coreos.com_{kind}.yaml"));
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    read("prometheuses") + "\n---\n" + &read("prometheusagents")
 }
 
 /// The process. Dropping it kills it.

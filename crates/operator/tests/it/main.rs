@@ -7,5 +7,7 @@ mod commands;
 mod examples;
 mod file;
 mod harness;
+mod real;
 mod remote_write;
 mod resilience;
+mod server;

@@ -193,10 +193,27 @@ impl<'p> Placement<'p> {
         }
         let gone: Vec<&str> =
             left.iter().filter(|(_, left)| left.entries.contains(id)).map(|(key, _)| key.name.as_str()).collect();
-        let (patch, placed) = prometheus::reconcile(listed, &wants, &gone);
+        let (mut patch, mut placed) = prometheus::reconcile(listed, &wants, &gone);
+        let mut changed: Vec<String> = wants.iter().map(|(source, _)| source.clone()).collect();
+        changed.retain(|source| placed.get(source) == Some(&Placed::Changing));
+        let mut later: Vec<String> = Vec::new();
+        if self.world.replies.is_one_by_one(id) && changed.len() > 1 {
+            later = changed.split_off(1);
+            for (_, want) in wants.iter_mut().filter(|(source, _)| later.contains(source)) {
+                if let Want::Set { names, .. } = want {
+                    *want = Want::Later(std::mem::take(names));
+                }
+            }
+            (patch, placed) = prometheus::reconcile(listed, &wants, &gone);
+        }
         for pair in pairs {
             let Some(course) = courses.get_mut(&pair.declaration.source) else { continue };
-            match placed.get(&pair.declaration.source.to_string()) {
+            let source = pair.declaration.source.to_string();
+            if later.contains(&source) {
+                course.waits_for.insert(id.to_string());
+                continue;
+            }
+            match placed.get(&source) {
                 Some(Placed::InPlace(name)) => course.places.push(((*id).clone(), name.clone())),
                 Some(Placed::Changing) => drop(course.waits_for.insert(id.to_string())),
                 Some(Placed::Conflict(names)) => {
@@ -206,7 +223,7 @@ impl<'p> Placement<'p> {
                 Some(Placed::Absent) | None => {}
             }
         }
-        plan.changes.extend(patch.map(|patch| Change::PatchPrometheus((*id).clone(), patch)));
+        plan.changes.extend(patch.map(|patch| Change::PatchPrometheus((*id).clone(), patch, changed)));
     }
 
     /// What a target wants at one object; `None`: that it is not there.
@@ -259,7 +276,15 @@ impl<'p> Placement<'p> {
             }
             Elsewhere::Administrator | Elsewhere::Granted => spec.entry(""),
         };
-        Some(Want::Set { names: own_names, entry, from: declaration.origin.clone(), adopt })
+        let source = declaration.source.to_string();
+        if let Some(why) = self.world.replies.refusal(id, &source, &entry) {
+            let message =
+                format!("the API server does not take it for the {id}: {why}; what was applied there before goes on");
+            course.refusals.push(Refusal::new(Reason::EntryRefused, message));
+            return Some(Want::Later(own_names));
+        }
+        let stored = self.world.replies.stored(id, &source, &entry).cloned();
+        Some(Want::Set { names: own_names, entry, from: declaration.origin.clone(), stored, adopt })
     }
 
     /// The names an entry may have, and whether the old operator's entry of the first name is taken over.

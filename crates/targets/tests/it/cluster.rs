@@ -213,7 +213,7 @@ impl Cluster {
                 self.world.copies.remove(&key);
                 self.remove_secret(&key.to_string());
             }
-            Change::PatchPrometheus(id, patch) => {
+            Change::PatchPrometheus(id, patch, _) => {
                 let object = self.world.prometheuses.get_mut(&id).unwrap();
                 assert_eq!(object["metadata"]["resourceVersion"], patch["metadata"]["resourceVersion"]);
                 merge(object, &patch);
