@@ -1,4 +1,4 @@
-//! The machine's own Debian package source, asked for another suite of it.
+//! The machine's own Debian package source, as it is or asked for another suite of it.
 //!
 //! No archive is named here: hosts, components and keys are those the machine is configured with, and apt checks the
 //! signatures as ever. Nothing of the machine's own apt state is touched.
@@ -12,11 +12,16 @@ use anyhow::{Context, Result, bail};
 /// The suites a machine's stanza may name; one of them is replaced by the suite that is wanted.
 const SUITES: [&str; 6] = ["bookworm", "trixie", "forky", "sid", "testing", "unstable"];
 
-/// An apt state of its own for one suite.
+/// An apt state of its own.
 #[derive(Debug)]
 pub(crate) struct Apt {
     directory: PathBuf,
+    /// For one suite; otherwise the machine's own sources.
+    is_of_suite: bool,
 }
+
+/// What is never unpacked beside a program: the loader would have to be of the same version.
+const LOADED_FIRST: [&str; 3] = ["libc6", "libgcc-s1", "libstdc++6"];
 
 impl Apt {
     /// Prepares `directory` and fetches the suite's package lists. Fails where apt or the archive cannot be had.
@@ -25,15 +30,32 @@ impl Apt {
         let Some(derived) = sources.iter().find_map(|source| derive(source, suite)) else {
             bail!("no Debian archive among the machine's apt sources");
         };
-        for part in ["sources", "lists/partial", "cache/archives/partial", "packages"] {
-            let path = directory.join(part);
-            fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
-        }
+        make_directories(directory)?;
         let file = directory.join("sources").join(format!("peers.{}", derived.extension()));
         fs::write(&file, derived.text()).with_context(|| format!("write {}", file.display()))?;
-        let apt = Self { directory: directory.to_owned() };
+        let apt = Self { directory: directory.to_owned(), is_of_suite: true };
         apt.run("apt-get", &["update"])?;
         Ok(apt)
+    }
+
+    /// The same for what the machine itself would install.
+    pub(crate) fn of_machine(directory: &Path) -> Result<Self> {
+        make_directories(directory)?;
+        let apt = Self { directory: directory.to_owned(), is_of_suite: false };
+        apt.run("apt-get", &["update"])?;
+        Ok(apt)
+    }
+
+    /// These packages, and all that the machine lacks for them.
+    pub(crate) fn closure(&self, packages: &[&str]) -> Result<Vec<String>> {
+        let install = ["install", "--simulate", "--no-install-recommends"];
+        let simulated = self.run("apt-get", &[&install, packages].concat())?;
+        let installed = simulated.lines().filter_map(|line| line.strip_prefix("Inst ")?.split(' ').next());
+        let mut all: Vec<String> = installed.chain(packages.iter().copied()).map(str::to_owned).collect();
+        all.retain(|package| !LOADED_FIRST.contains(&package.as_str()));
+        all.sort();
+        all.dedup();
+        Ok(all)
     }
 
     /// The version that would be downloaded, or an error when the suite has no such package.
@@ -74,9 +96,12 @@ impl Apt {
 
     fn run_in(&self, program: &str, arguments: &[&str], directory: &Path) -> Result<String> {
         let at = |part: &str| self.directory.join(part).display().to_string();
-        let output = Command::new(program)
-            .args(["-o", "Dir::Etc::sourcelist=/dev/null"])
-            .args(["-o", &format!("Dir::Etc::sourceparts={}", at("sources"))])
+        let mut command = Command::new(program);
+        if self.is_of_suite {
+            command.args(["-o", "Dir::Etc::sourcelist=/dev/null"]);
+            command.args(["-o", &format!("Dir::Etc::sourceparts={}", at("sources"))]);
+        }
+        let output = command
             .args(["-o", &format!("Dir::State::lists={}", at("lists"))])
             .args(["-o", &format!("Dir::Cache={}", at("cache"))])
             // As root apt drops its rights for downloads, and then cannot write here.
@@ -95,6 +120,14 @@ impl Apt {
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
+}
+
+fn make_directories(directory: &Path) -> Result<()> {
+    for part in ["sources", "lists/partial", "cache/archives/partial", "packages"] {
+        let path = directory.join(part);
+        fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
+    }
+    Ok(())
 }
 
 /// One apt source file in either of apt's formats.

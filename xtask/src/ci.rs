@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use crate::{collector, finish, mutations, package, peers, tidy};
+use crate::{fetch, finish, mutations, package, peers, tidy};
 
 /// The series of cargo-deny whose configuration `deny.toml` is written for.
 const CARGO_DENY: &str = "^0.20";
@@ -36,7 +36,7 @@ pub(crate) fn run(root: &Path, extent: Extent) -> Result<()> {
     step("doc", || self::cargo(root, "doc --workspace --no-deps --locked", &[("RUSTDOCFLAGS", "-D warnings")]))?;
     step("deny", || deny(root))?;
     if extent == Extent::Full {
-        step("peers", || peers::fetch(root).and_then(|()| collector::build(root)))?;
+        step("peers", || fetch(root))?;
         let histories = [("WRITEGATE_HISTORIES", HISTORIES)];
         step("simulation", || {
             self::cargo(root, "test --package writegate --lib --release --locked -- simulation", &histories)

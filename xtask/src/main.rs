@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to the person at the terminal")]
 
 mod apt;
+mod browser;
 mod ci;
 mod collector;
 mod fuzz;
@@ -21,7 +22,8 @@ use anyhow::{Context, Result, bail};
 const USAGE: &str = "usage: cargo xtask <chore>
 
 chores:
-  peers          fetch the real Prometheus, VictoriaMetrics and vmagent into .cache/peers
+  peers          fetch the real Prometheus, VictoriaMetrics and vmagent, and a browser, into .cache/peers
+  peers browser  the browser alone
   tidy           check the house rules that no compiler checks
   ci [--quick]   run everything CI runs; --quick leaves out the real peers and the e2e tests
   conformance    run the cases of the compliance suites and write docs/conformance.md
@@ -37,7 +39,8 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = workspace().and_then(|root| match words.as_slice() {
-        ["peers"] => peers::fetch(&root).and_then(|()| collector::build(&root)),
+        ["peers"] => fetch(&root),
+        ["peers", "browser"] => browser::fetch(&root),
         ["tidy"] => tidy::run(&root),
         ["ci"] => ci::run(&root, ci::Extent::Full),
         ["ci", "--quick"] => ci::run(&root, ci::Extent::Quick),
@@ -58,6 +61,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Everything real that tests need.
+fn fetch(root: &Path) -> Result<()> {
+    peers::fetch(root)?;
+    collector::build(root)?;
+    browser::fetch(root)
 }
 
 /// The workspace's root: this package's parent directory.

@@ -147,7 +147,7 @@ fn libraries(home: &Path) -> Option<PathBuf> {
 }
 
 /// `3.5.3` of `3.5.3+ds1-6`: without epoch, repacking and Debian's revision.
-fn upstream_version(version: &str) -> &str {
+pub(crate) fn upstream_version(version: &str) -> &str {
     let version = version.split_once(':').map_or(version, |(_, rest)| rest);
     version.split(['+', '-', '~']).next().unwrap_or(version)
 }

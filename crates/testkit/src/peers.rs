@@ -27,6 +27,9 @@ pub enum Peer {
     Vmagent179,
     /// The OpenTelemetry Collector, with its exporters for remote write and OTLP. There where the machine has Go.
     OtelCollector,
+    /// Chromium with ChromeDriver: a program that speaks WebDriver. `usr/lib/chromium/chromium` and, where the machine has npm,
+    /// `axe.min.js` lie around it.
+    Chromium,
 }
 
 /// A peer that is there.
@@ -56,6 +59,7 @@ impl Peer {
             Self::VictoriaMetrics1145 => ("victoria-metrics", "victoria-metrics", (1, 145), (2, 0)),
             Self::Vmagent1145 => ("victoria-metrics", "vmagent", (1, 145), (2, 0)),
             Self::Vmagent179 => ("victoria-metrics", "vmagent", (1, 79), (1, 80)),
+            Self::Chromium => ("chromium", "browser", (120, 0), (1000, 0)),
             Self::OtelCollector => ("otelcol", "otelcol", (0, 165), (0, 166)),
         }
     }

@@ -163,7 +163,7 @@ impl Demo {
         }
         text.push_str(&format!(
             "\nWatch `pending`: it grows for the receiver that is down, and for no other.\n\
-             The same figures as a page: http://{}/\n\n",
+             The console, which says what is wrong and where: http://{}/\n\n",
             self.gateway.admin_address()
         ));
         text

@@ -107,6 +107,16 @@ impl Gateway {
         self.ready().await;
     }
 
+    /// An address of the admin server.
+    pub(crate) fn admin_url(&self, path: &str) -> String {
+        format!("{}{path}", self.admin)
+    }
+
+    /// What its process has used so far.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        self.process.cpu_time().expect("its times")
+    }
+
     pub(crate) async fn metrics(&self) -> String {
         http::get(&format!("{}/metrics", self.admin)).await
     }

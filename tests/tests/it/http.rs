@@ -34,7 +34,7 @@ pub(crate) fn url(base: &str, path: &str, parameters: &[(&str, &str)]) -> String
     url
 }
 
-fn encoded(text: &str) -> String {
+pub(crate) fn encoded(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

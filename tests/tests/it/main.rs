@@ -3,8 +3,10 @@
 //! long both receivers are gone.
 #![expect(clippy::expect_used, clippy::panic, reason = "tests say what is wrong by panicking")]
 
+mod browser;
 mod collector;
 mod conformance;
+mod console;
 mod gateway;
 mod http;
 mod monitoring;

@@ -28,6 +28,8 @@ pub(crate) struct Finding {
     pub(crate) kind: FindingKind,
     pub(crate) severity: Severity,
     pub(crate) what: String,
+    /// What the endpoint said, or why a file could not be read.
+    pub(crate) words: Option<String>,
     pub(crate) whose: String,
     pub(crate) advice: String,
     /// Where: `None` for all or several.

@@ -34,8 +34,13 @@ struct Found {
 
 impl Found {
     fn new(kind: FindingKind, severity: Severity, what: String, (whose, advice): (&str, String)) -> Self {
-        let (whose, tenant, endpoint) = (whose.to_owned(), None, None);
-        Self { finding: Finding { kind, severity, what, whose, advice, tenant, endpoint }, weight: 0 }
+        let (whose, words, tenant, endpoint) = (whose.to_owned(), None, None, None);
+        Self { finding: Finding { kind, severity, what, words, whose, advice, tenant, endpoint }, weight: 0 }
+    }
+
+    fn says(mut self, words: &str) -> Self {
+        self.finding.words = Some(words.to_owned()).filter(|words| !words.is_empty());
+        self
     }
 
     fn at(mut self, tenant: Option<&str>, endpoint: Option<&str>, weight: u64) -> Self {
@@ -60,9 +65,10 @@ fn of_gateway(status: &Status, found: &mut Vec<Found>) {
         found.push(Found::new(FindingKind::Shutdown, Severity::Note, what, ("Whoever ends it.", advice)));
     }
     if let Some(error) = &status.last_reload_error {
-        let what = format!("The last reload failed, the configuration before goes on: {error}");
+        let what = "The last reload failed, the configuration before goes on.".to_owned();
         let advice = "Mend the file; it is read again when it changes.".to_owned();
-        found.push(Found::new(FindingKind::ReloadFailed, Severity::Warning, what, (CONFIGURATION, advice)));
+        let finding = Found::new(FindingKind::ReloadFailed, Severity::Warning, what, (CONFIGURATION, advice));
+        found.push(finding.says(error));
     }
     if status.configured.is_empty() {
         let what = "No endpoint is configured: what is received waits in the log.".to_owned();
@@ -71,13 +77,11 @@ fn of_gateway(status: &Status, found: &mut Vec<Found>) {
     }
     let unusable = |endpoint: &ConfiguredEndpoint| {
         let error = endpoint.tls_error.as_ref()?;
-        let what = format!(
-            "The certificate files of {} cannot be used, it goes on with what was read before: {error}",
-            endpoint.name
-        );
+        let what =
+            format!("The certificate files of {} cannot be used; it goes on with what was read before.", endpoint.name);
         let advice = "Put files there that can be used, before those in use expire.".to_owned();
         let finding = Found::new(FindingKind::TlsFiles, Severity::Warning, what, (CONFIGURATION, advice));
-        Some(finding.at(None, Some(&endpoint.name), 0))
+        Some(finding.says(error).at(None, Some(&endpoint.name), 0))
     };
     found.extend(status.configured.iter().filter_map(unusable));
 }
@@ -110,10 +114,10 @@ fn of_tenants(status: &Status, found: &mut Vec<Found>) {
         }
     }
     for (why, tenants) in not_kept {
-        let what = format!("What {} pushes is not kept, senders get 503 and send it again: {why}.", those(&tenants));
+        let what = format!("What {} pushes is not kept: senders get 503 and send it again.", those(&tenants));
         let advice = "Make room on the disk or for the log; nothing that was answered with 2xx is lost.".to_owned();
         let finding = Found::new(FindingKind::NotKept, Severity::Bad, what, (DISK, advice));
-        found.push(finding.at(alone(&tenants), None, tenants.len() as u64));
+        found.push(finding.says(why).at(alone(&tenants), None, tenants.len() as u64));
     }
 }
 
@@ -180,7 +184,6 @@ fn of_endpoints(status: &Status, found: &mut Vec<Found>) {
 fn of_group(kind: FindingKind, endpoint: &str, status: Option<u16>, group: &Together<'_>) -> Found {
     let tenants = those(&group.tenants);
     let waiting = format!("{} samples wait in the log, the oldest for {}", count(group.pending), age(group.lag));
-    let says = if group.words.is_empty() { String::new() } else { format!(" Its last answer: {}", group.words) };
     let owner = format!("Whoever runs {endpoint}.");
     let late = if group.lag > BEHIND_SECONDS { Severity::Bad } else { Severity::Warning };
     let (severity, what, whose, advice) = match kind {
@@ -193,7 +196,7 @@ fn of_group(kind: FindingKind, endpoint: &str, status: Option<u16>, group: &Toge
         FindingKind::Held => (
             Severity::Bad,
             format!(
-                "{endpoint} is held for {tenants}: it answers {}, and {waiting}.{says}",
+                "{endpoint} is held for {tenants}: it answers {}, and {waiting}.",
                 status.map_or_else(String::new, |status| status.to_string())
             ),
             format!("The entry of {endpoint} in remote_write: {}.", what_is_wrong(status)),
@@ -201,7 +204,7 @@ fn of_group(kind: FindingKind, endpoint: &str, status: Option<u16>, group: &Toge
         ),
         FindingKind::Down => (
             late,
-            format!("{endpoint} is down for {tenants}: {waiting}.{says}"),
+            format!("{endpoint} is down for {tenants}: {waiting}."),
             owner,
             "Look at the endpoint; nothing is to be done here unless the log gets full before it is back.".to_owned(),
         ),
@@ -220,7 +223,7 @@ fn of_group(kind: FindingKind, endpoint: &str, status: Option<u16>, group: &Toge
         FindingKind::Refusing => (
             Severity::Bad,
             format!(
-                "{endpoint} refuses data of {tenants} for good; {} kept.{says}",
+                "{endpoint} refuses data of {tenants} for good; {} kept.",
                 has(group.letters, &dead_letters(group.letters))
             ),
             format!("The senders of that data, or a limit at {endpoint}: its words say which."),
@@ -228,7 +231,7 @@ fn of_group(kind: FindingKind, endpoint: &str, status: Option<u16>, group: &Toge
         ),
         FindingKind::Searching => (
             Severity::Warning,
-            format!("Series of {tenants} that break {endpoint} are being looked for; others go on.{says}"),
+            format!("Series of {tenants} that break {endpoint} are being looked for; others go on."),
             format!("The data, or {endpoint}, which should refuse it and not break."),
             "Wait: what is found becomes a dead letter.".to_owned(),
         ),
@@ -249,7 +252,8 @@ fn of_group(kind: FindingKind, endpoint: &str, status: Option<u16>, group: &Toge
         ),
     };
     let weight = group.pending.max(group.letters);
-    Found::new(kind, severity, what, (&whose, advice)).at(alone(&group.tenants), Some(endpoint), weight)
+    let finding = Found::new(kind, severity, what, (&whose, advice)).says(group.words);
+    finding.at(alone(&group.tenants), Some(endpoint), weight)
 }
 
 /// What a status that holds says about an endpoint's entry.

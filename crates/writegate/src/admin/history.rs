@@ -183,8 +183,9 @@ impl Past {
     /// The limits that refused requests of a tenant lately.
     pub(super) fn limited(&self, tenant: &Tenant) -> Vec<&'static str> {
         let state = self.lock();
-        let Some(past) = state.tenants.get(tenant.name.as_str()) else { return Vec::new() };
-        let grows = |limit: &Limit| past.limited[*limit as usize].grows(state.looks, tenant.allowance.refused(*limit));
+        let past = state.tenants.get(tenant.name.as_str());
+        let growth = |limit: &Limit| past.map(|past| past.limited[*limit as usize]).unwrap_or_default();
+        let grows = |limit: &Limit| growth(limit).grows(state.looks, tenant.allowance.refused(*limit));
         Limit::ALL.into_iter().filter(grows).map(Limit::key).collect()
     }
 
@@ -193,9 +194,9 @@ impl Past {
         let glance = row.glance();
         let state = self.lock();
         let past = state.rows.get(row.tenant.as_str()).and_then(|endpoints| endpoints.get(&row.endpoint));
-        let grows = |fate: &Growing| {
-            past.is_some_and(|past| past.growing[*fate as usize].grows(state.looks, grown(*fate, &glance)))
-        };
+        // What was not there at the last look began since then.
+        let growth = |fate: &Growing| past.map(|past| past.growing[*fate as usize]).unwrap_or_default();
+        let grows = |fate: &Growing| growth(fate).grows(state.looks, grown(*fate, &glance));
         Growing::ALL.into_iter().filter(grows).collect()
     }
 

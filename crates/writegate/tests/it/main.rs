@@ -12,6 +12,7 @@ mod certificates;
 mod cli;
 mod conformance;
 mod connections;
+mod console;
 mod credentials;
 mod dead_letters;
 mod delivery;

@@ -12,8 +12,8 @@ use super::standing::{EndpointSum, Standing};
 use super::{Scene, letters, paths, replays, said};
 use crate::figures::{age, amount, count};
 
-/// Tenants that are listed, those in trouble first.
-const TENANTS: usize = 50;
+/// Rows that are listed, those in trouble first.
+const ROWS: usize = 50;
 /// How many values are drawn, and how long that is: of the first that has room for all.
 const SPANS: [(usize, &str); 3] = [(60, "15 minutes"), (240, "hour"), (720, "three hours")];
 /// Values of a day.
@@ -51,12 +51,12 @@ fn head(sum: &EndpointSum<'_>, row: Option<&EndpointStatus>) -> Markup {
         p {
             @if sum.url.is_empty() { "It is no longer configured; its books stay." } @else { code { (said(sum.url)) } }
             @if let Some(row) = row {
-                " " a href=(paths::endpoint(sum.name, None)) { "All its tenants" }
-                " " a href=(paths::with_query("/ledger", &[("tenant", Some(&row.tenant)), ("endpoint", Some(sum.name))])) { "In the ledger" }
+                " · " a href=(paths::endpoint(sum.name, None)) { "All its tenants" }
+                " · " a href=(paths::with_query("/ledger", &[("tenant", Some(&row.tenant)), ("endpoint", Some(sum.name))])) { "In the ledger" }
             } @else {
-                " " a href=(paths::with_query("/ledger", &[("endpoint", Some(sum.name))])) { "In the ledger" }
+                " · " a href=(paths::with_query("/ledger", &[("endpoint", Some(sum.name))])) { "In the ledger" }
             }
-            " " a href=(paths::with_query("/tap", &[("tenant", row.map(|row| row.tenant.as_str())), ("endpoint", Some(sum.name))])) { "Tap" }
+            " · " a href=(paths::with_query("/tap", &[("tenant", row.map(|row| row.tenant.as_str())), ("endpoint", Some(sum.name))])) { "Tap" }
         }
     }
 }
@@ -128,16 +128,17 @@ fn answers(sum: &EndpointSum<'_>, row: Option<&EndpointStatus>) -> Markup {
 }
 
 fn tenants(sum: &EndpointSum<'_>) -> Markup {
-    let mut rows = sum.rows.clone();
-    rows.sort_by(|a, b| Standing::of(a).cmp(&Standing::of(b)).then(b.lag_seconds.total_cmp(&a.lag_seconds)));
+    let all = sum.rows.len();
     html! {
-        (rows_table(rows.get(..TENANTS).unwrap_or(&rows), "tenant"))
-        @if rows.len() > TENANTS { p.quiet { "and " (rows.len() - TENANTS) " more that are doing no worse" } }
+        (rows_table(&sum.rows, "tenant"))
+        @if all > ROWS { p.quiet { "and " (all - ROWS) " more that are doing no worse" } }
     }
 }
 
-/// Tenants at endpoints: `first` says by which of both a row is called.
+/// Tenants at endpoints, those in trouble first: `first` says by which of both a row is called.
 pub(super) fn rows_table(rows: &[&EndpointStatus], first: &str) -> Markup {
+    let mut rows = rows.to_vec();
+    rows.sort_by(|a, b| Standing::of(a).cmp(&Standing::of(b)).then(b.lag_seconds.total_cmp(&a.lag_seconds)));
     let name = |row: &EndpointStatus| if first == "tenant" { row.tenant.clone() } else { row.endpoint.clone() };
     html! {
         @if rows.is_empty() { p.quiet { "There is none." } } @else {
@@ -147,7 +148,7 @@ pub(super) fn rows_table(rows: &[&EndpointStatus], first: &str) -> Markup {
                     th.number scope="col" { "pending" } th.number scope="col" { "dead letters" } th.number scope="col" { "dropped" } th.number scope="col" { "expired" }
                 } }
                 tbody {
-                    @for row in rows {
+                    @for row in rows.iter().take(ROWS) {
                         tr {
                             th scope="row" { a href=(paths::endpoint(&row.endpoint, Some(&row.tenant))) { (said(&name(row))) } }
                             td data-label="state" { (Standing::of(row).show()) }

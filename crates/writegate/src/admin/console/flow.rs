@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::standing::{EndpointSum, Standing, TenantSum};
+use super::standing::{EndpointSum, Standing, TenantSum, show};
 use super::{Scene, paths, said};
 use crate::figures::{age, amount, count};
 
@@ -22,6 +22,7 @@ struct Node {
     name: String,
     figures: String,
     standing: Standing,
+    word: String,
     rate: f64,
 }
 
@@ -61,7 +62,7 @@ fn column(class: &str, nodes: &[Node]) -> Markup {
                 li class={ "node " (node.standing.tone()) } {
                     a href=(node.href) title=(crate::figures::plain(&node.name)) { (said(&node.name)) }
                     span { (node.figures) }
-                    (node.standing.show())
+                    (show(node.standing.tone(), &node.word))
                 }
             }
             @if nodes.is_empty() { li.node { span { "none yet" } } }
@@ -75,6 +76,7 @@ fn tenant_nodes(tenants: &[TenantSum<'_>]) -> Vec<Node> {
         name: sum.status.tenant.clone(),
         figures: format!("{}/s", amount(sum.status.received_samples_per_second)),
         standing: sum.standing,
+        word: sum.word(),
         rate: sum.status.received_samples_per_second,
     };
     with_rest(tenants.iter().map(node).collect(), "/tenants", "tenants")
@@ -86,6 +88,7 @@ fn endpoint_nodes(endpoints: &[EndpointSum<'_>]) -> Vec<Node> {
         name: sum.name.to_owned(),
         figures: format!("{}/s, lag {}", amount(sum.rate), age(sum.lag)),
         standing: sum.standing,
+        word: sum.standing.word(),
         rate: sum.rate,
     };
     with_rest(endpoints.iter().map(node).collect(), "/endpoints", "endpoints")
@@ -96,11 +99,13 @@ fn with_rest(mut nodes: Vec<Node>, href: &str, what: &str) -> Vec<Node> {
     if nodes.len() > NODES + 1 {
         let rest = nodes.split_off(NODES);
         let rate = rest.iter().map(|node| node.rate).sum();
+        let standing = rest.iter().map(|node| node.standing).min().unwrap_or(Standing::Idle);
         nodes.push(Node {
             href: href.to_owned(),
             name: format!("{} more {what}", count(rest.len() as u64)),
             figures: format!("{}/s", amount(rate)),
-            standing: rest.iter().map(|node| node.standing).min().unwrap_or(Standing::Idle),
+            standing,
+            word: standing.word(),
             rate,
         });
     }

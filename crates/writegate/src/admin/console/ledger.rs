@@ -102,7 +102,7 @@ fn books(row: &LedgerRow) -> Markup {
 fn by_reason(reasons: &BTreeMap<String, u64>) -> Markup {
     html! {
         @if reasons.is_empty() { "0" }
-        @for (reason, number) in reasons { div { (said(reason)) " " (exact(*number)) } }
+        @for (reason, number) in reasons { div { (said(reason)) ": " (exact(*number)) } }
     }
 }
 

@@ -128,7 +128,7 @@ pub(super) fn tenant_table(tenants: &[TenantSum<'_>]) -> Markup {
                     @for sum in tenants {
                         tr {
                             th scope="row" { a href=(paths::tenant(&sum.status.tenant)) { (said(&sum.status.tenant)) } }
-                            td data-label="state" { (sum.standing.show()) }
+                            td data-label="state" { (sum.show()) }
                             td.number data-label="received/s" { (amount(sum.status.received_samples_per_second)) }
                             td.number data-label="accepted" { (count(sum.status.accepted_samples)) }
                             td.number data-label="refused" { (unless_zero(sum.status.refused_samples)) }

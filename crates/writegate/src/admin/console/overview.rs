@@ -77,6 +77,7 @@ fn verdict(finding: &Finding) -> Markup {
         section #verdict data-part class={ "verdict " (tone) } role="status" {
             p.word { (standing::mark(tone)) (word(finding.severity)) }
             h1 { (said(&finding.what)) }
+            @if let Some(words) = &finding.words { blockquote { (said(words)) } }
             @if finding.severity < Severity::Good {
                 dl {
                     div { dt { "Whose fault" } dd { (said(&finding.whose)) } }
@@ -93,6 +94,7 @@ fn item(finding: &Finding) -> Markup {
         li class=(tone) {
             span class={ "standing " (tone) } { (standing::mark(tone)) (word(finding.severity)) }
             p { (said(&finding.what)) }
+            @if let Some(words) = &finding.words { blockquote { (said(words)) } }
             p.quiet { (said(&finding.whose)) " " (said(&finding.advice)) " " (link(finding)) }
         }
     }

@@ -75,8 +75,12 @@ impl Standing {
 
     /// The word behind a mark whose shape says the same as its colour.
     pub(super) fn show(self) -> Markup {
-        html! { span class={ "standing " (self.tone()) } { (mark(self.tone())) (self.word()) } }
+        show(self.tone(), &self.word())
     }
+}
+
+pub(super) fn show(tone: &str, word: &str) -> Markup {
+    html! { span class={ "standing " (tone) } { (mark(tone)) (word) } }
 }
 
 /// ✕, ▲, ●, ○.
@@ -110,9 +114,29 @@ pub(super) struct EndpointSum<'s> {
 pub(super) struct TenantSum<'s> {
     pub(super) status: &'s TenantStatus,
     pub(super) rows: Vec<&'s EndpointStatus>,
+    /// The worst of its own and its endpoints'.
     pub(super) standing: Standing,
+    /// Its own: what is pushed.
+    own: Standing,
+    /// Endpoints that do not get all its data in time.
+    troubled: usize,
     /// The largest of its endpoints' lags.
     pub(super) lag: f64,
+}
+
+impl TenantSum<'_> {
+    /// Its own trouble, or else how many of its endpoints have some.
+    pub(super) fn word(&self) -> String {
+        match (self.own, self.troubled) {
+            (Standing::Well, 0) => self.own.word(),
+            (Standing::Well, troubled) => format!("{troubled} of {} endpoints", self.rows.len()),
+            (own, _) => own.word(),
+        }
+    }
+
+    pub(super) fn show(&self) -> Markup {
+        show(self.standing.tone(), &self.word())
+    }
 }
 
 impl Snapshot {
@@ -166,6 +190,7 @@ fn tenant_sum<'s>(status: &'s TenantStatus, rows: Vec<&'s EndpointStatus>) -> Te
         _ => Standing::Well,
     };
     let standing = active().map(|row| Standing::of(row)).fold(own, Ord::min);
+    let troubled = active().filter(|row| Standing::of(row) != Standing::Well).count();
     let lag = active().map(|row| row.lag_seconds).fold(0.0, f64::max);
-    TenantSum { status, rows, standing, lag }
+    TenantSum { status, rows, standing, own, troubled, lag }
 }

@@ -23,8 +23,8 @@ pub(super) fn page(scene: &Scene<'_>, name: &str) -> Result<Frame, Refusal> {
     let body = html! {
         h1 { "Tenant " (said(name)) }
         p {
-            a href=(paths::with_query("/ledger", &[("tenant", Some(name))])) { "In the ledger" } " "
-            a href=(paths::with_query("/explain", &[("tenant", Some(name))])) { "Explain a series" } " "
+            a href=(paths::with_query("/ledger", &[("tenant", Some(name))])) { "In the ledger" } " · "
+            a href=(paths::with_query("/explain", &[("tenant", Some(name))])) { "Explain a series" } " · "
             a href=(paths::with_query("/tap", &[("tenant", Some(name))])) { "Tap" }
         }
         section #figures data-part { (figures(sum)) }
@@ -53,7 +53,7 @@ fn figures(sum: &TenantSum<'_>) -> Markup {
     html! {
         @if let Some(why) = &status.not_kept { p.bad { "What is pushed is not kept, senders get 503: " (said(why)) } }
         dl.figures {
-            (figure("state", &sum.standing.show()))
+            (figure("state", &sum.show()))
             (figure("received/s", &html! { (amount(status.received_samples_per_second)) }))
             (figure("received", &html! { (count(status.received_samples)) }))
             (figure("accepted", &html! { (count(status.accepted_samples)) }))
