@@ -5,6 +5,7 @@
 
 mod collector;
 mod conformance;
+mod declared;
 mod gateway;
 mod http;
 mod peers;
