@@ -44,11 +44,12 @@ pub(crate) fn run(root: &Path, extent: Extent) -> Result<()> {
         step("release build", || {
             cargo("build --release --package writegate --package writegate-operator --package bench --bins --locked")
         })?;
-        step("package", || package::debian(root, Some(&target(root).join("release"))))?;
-        let binary = target(root).join("release/writegate");
-        let binary = binary.to_str().context("the target directory's name is UTF-8")?;
-        // Built alone it would be built once more, with the features that it has then.
-        let with_binary = [("WRITEGATE_BIN", binary)];
+        let release = target(root).join("release");
+        step("package", || package::debian(root, Some(&release)))?;
+        let release = release.to_str().context("the target directory's name is UTF-8")?;
+        let binaries = [format!("{release}/writegate"), format!("{release}/writegate-operator")];
+        // Built alone they would be built once more, with the features that they have then.
+        let with_binary = [("WRITEGATE_BIN", binaries[0].as_str()), ("WRITEGATE_OPERATOR_BIN", &binaries[1])];
         step("e2e", || self::cargo(root, "test --package e2e --release --locked", &with_binary))?;
         step("soak", || cargo("run --release --package bench --locked -- soak --quick"))?;
     }

@@ -17,19 +17,25 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// The program: `$WRITEGATE_BIN`, or what cargo builds (into `$CARGO_TARGET_DIR`, as cargo itself sees to). That may take
 /// minutes: a test asks for it before its time begins.
 pub(crate) fn binary() -> PathBuf {
-    static BINARY: LazyLock<PathBuf> = LazyLock::new(build);
+    static BINARY: LazyLock<PathBuf> = LazyLock::new(|| build("WRITEGATE_BIN", "writegate"));
     BINARY.clone()
 }
 
-fn build() -> PathBuf {
-    if let Some(binary) = std::env::var_os("WRITEGATE_BIN") {
+/// The operator: `$WRITEGATE_OPERATOR_BIN`, or what cargo builds.
+pub(crate) fn operator() -> PathBuf {
+    static BINARY: LazyLock<PathBuf> = LazyLock::new(|| build("WRITEGATE_OPERATOR_BIN", "writegate-operator"));
+    BINARY.clone()
+}
+
+fn build(variable: &str, package: &str) -> PathBuf {
+    if let Some(binary) = std::env::var_os(variable) {
         return binary.into();
     }
     let mut build = Command::new(env!("CARGO"));
     build.current_dir(env!("CARGO_MANIFEST_DIR"));
-    build.args(["build", "--release", "--package", "writegate", "--bin", "writegate", "--message-format=json"]);
+    build.args(["build", "--release", "--package", package, "--bin", package, "--message-format=json"]);
     let output = build.stderr(std::process::Stdio::inherit()).output().expect("cargo starts");
-    assert!(output.status.success(), "cargo builds the gateway: {}", output.status);
+    assert!(output.status.success(), "cargo builds {package}: {}", output.status);
     let messages = String::from_utf8(output.stdout).expect("cargo's messages are UTF-8");
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok());
     let mut executables = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
@@ -67,9 +73,12 @@ impl Gateway {
     pub(crate) async fn start_on(binary: &Path, directory: &Path, keys: &str, endpoints: &[String]) -> Self {
         let admin = free_port().expect("a free port");
         let mut config = format!(
-            "{keys}admin: {{address: 127.0.0.1:{admin}}}\nlog: {{path: {}}}\nremote_write:\n",
+            "{keys}admin: {{address: 127.0.0.1:{admin}}}\nlog: {{path: {}}}\n",
             directory.join("gateway-data").display()
         );
+        if !endpoints.is_empty() {
+            config += "remote_write:\n";
+        }
         for keys in endpoints {
             writeln!(config, "  - {{{keys}}}").expect("a String takes all");
         }

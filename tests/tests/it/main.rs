@@ -7,6 +7,7 @@ mod browser;
 mod collector;
 mod conformance;
 mod console;
+mod declared;
 mod gateway;
 mod http;
 mod monitoring;
