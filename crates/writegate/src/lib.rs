@@ -21,6 +21,7 @@ mod explain;
 mod ingest;
 mod ledger;
 mod metadata;
+mod name_service;
 mod offload;
 mod probe;
 mod record;
