@@ -23,7 +23,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::{allocator, demo};
+use crate::{allocator, demo, name_service};
 
 /// The gateway for Prometheus remote write: receive once, keep safely, deliver everywhere.
 #[derive(Debug, Parser)]
@@ -150,6 +150,9 @@ pub fn run() -> ExitCode {
     };
     if let Err(error) = start_logging(&cli.logging) {
         return fail(&error, 2);
+    }
+    if let Err(error) = name_service::check() {
+        return fail(&error.into(), 1);
     }
     if matches!(cli.command, Command::Serve { .. } | Command::Demo { .. })
         && let Some(error) = allocator::share_one_arena()

@@ -22,6 +22,7 @@ mod figures;
 mod ingest;
 mod ledger;
 mod metadata;
+mod name_service;
 mod offload;
 mod probe;
 mod record;

@@ -12,7 +12,7 @@ pub(super) fn cpu_seconds() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// A size of `/proc/self/status`, by its field (proc_pid_status(5)).
+/// A size of `/proc/self/status`, by its field (`proc_pid_status(5)`).
 pub(super) fn status_bytes(field: &str) -> Option<u64> {
     size_of(&fs::read_to_string("/proc/self/status").ok()?, field)
 }

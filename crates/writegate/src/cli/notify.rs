@@ -1,4 +1,4 @@
-//! What the service manager is told, if one listens: sd_notify(3), a datagram to the socket that `$NOTIFY_SOCKET` names.
+//! What the service manager is told, if one listens: `sd_notify(3)`, a datagram to the socket that `$NOTIFY_SOCKET` names.
 //! Whether it hears is no concern of the gateway's.
 
 use std::env;

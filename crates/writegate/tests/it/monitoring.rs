@@ -88,7 +88,7 @@ struct Asked {
     groupings: Vec<String>,
 }
 
-/// Words of PromQL that no series has as its name.
+/// Words of `PromQL` that no series has as its name.
 const WORDS: [&str; 13] = [
     "and",
     "or",
