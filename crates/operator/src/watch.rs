@@ -184,11 +184,15 @@ fn failed(error: &watcher::Error, kind: Kind, unknown_since: &mut Option<Instant
     Some(Seen::Failed(refused.to_string()))
 }
 
-/// The object without the record of who set which field, which is most of it.
+/// The object without the record of who set which field, and without what `kubectl apply` repeats of it in an annotation: both are
+/// most of it, and the latter holds what a Secret holds.
 fn plain<K: Serialize>(object: &K) -> Option<Json> {
     let mut object = serde_json::to_value(object).ok()?;
     if let Some(metadata) = object["metadata"].as_object_mut() {
         metadata.remove("managedFields");
+        if let Some(Json::Object(annotations)) = metadata.get_mut("annotations") {
+            annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+        }
     }
     Some(object)
 }

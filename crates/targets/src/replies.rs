@@ -128,6 +128,9 @@ impl Replies {
     }
 
     fn of(&self, id: &PrometheusId, source: &str, entry: &Json) -> Option<&Outcome> {
+        if self.entries.is_empty() {
+            return None;
+        }
         let reply = self.entries.get(&(id.clone(), source.to_owned()))?;
         (reply.sent == unnamed(entry)).then_some(&reply.outcome)
     }

@@ -1,5 +1,5 @@
-//! The gateway with the operator beside it (`--apply file`), as a StatefulSet runs them: a target that is declared in a namespace
-//! gets its samples, with its credential, and none once it is taken back.
+//! The gateway with the operator beside it (`--apply file`), as a pod of `deploy/kustomize/gateway` runs them: a target that is
+//! declared in a namespace gets its samples, with its credential, and none once it is taken back.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -88,7 +88,7 @@ pub(crate) const OPERATOR_POLICIES: Section = Section {
             "[]",
             "where declared targets may send, with `*` as a wildcard; empty: anywhere",
         ),
-        key("max_targets_per_namespace", "number", "50", "RemoteWrite objects of one namespace; the oldest count"),
+        key("max_targets_per_namespace", "number", "500", "RemoteWrite objects of one namespace; the oldest count"),
         key("max_target_bytes", "size", "64KiB", "of one declared target"),
     ],
 };

@@ -23,7 +23,7 @@ fn an_empty_file_is_the_defaults() {
     let policies = &config.policies;
     assert!(!policies.allow_files && !policies.allow_private_proxies && !policies.allow_pod_identity);
     assert!(!policies.environment_proxy && !policies.adopt_finalizers);
-    assert_eq!((policies.max_targets_per_namespace, policies.max_target_bytes), (50, 65_536));
+    assert_eq!((policies.max_targets_per_namespace, policies.max_target_bytes), (500, 65_536));
     assert!(config.default_target.is_none() && config.write_storage.is_empty());
 }
 

@@ -10,4 +10,5 @@ mod harness;
 mod real;
 mod remote_write;
 mod resilience;
+mod scale;
 mod server;

@@ -10,7 +10,6 @@ use serde_json::Value as Json;
 use crate::harness::USER;
 use crate::real::Real;
 
-#[expect(clippy::large_enum_variant, reason = "one a test")]
 pub(crate) enum Server {
     Double(ApiServer),
     Real(Real),
@@ -95,7 +94,7 @@ impl Server {
     pub(crate) async fn until(&self, limit: Duration, what: &str, condition: impl Fn() -> bool) {
         match self {
             Self::Double(double) => {
-                double.until(limit, what, || condition().then_some(())).await.unwrap_or_else(|error| panic!("{error}"))
+                double.until(limit, what, || condition().then_some(())).await.unwrap_or_else(|error| panic!("{error}"));
             }
             Self::Real(_) => {
                 // A real one has nobody tell.
