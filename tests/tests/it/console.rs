@@ -183,6 +183,13 @@ fn the_pages_say_what_is_wrong_whose_fault_it_is_and_where() {
         browser.go(&gateway.admin_url("/tenants/nobody")).await;
         browser.reads("main", "There is no tenant").await;
         browser.reads("main", "the overview").await;
+        // Somebody breaks the configuration.
+        std::fs::write(scene.directory.path().join("writegate.yml"), "listeners: 3").expect("it is written");
+        browser.go(&gateway.admin_url("/")).await;
+        browser.reads("#also", "The last reload failed, the configuration before goes on.").await;
+        browser.reads("#also", "writegate.yml:1:12").await;
+        browser.go(&gateway.admin_url("/config")).await;
+        browser.reads("#reload", "writegate.yml:1:12").await;
         scene.close().await;
     });
 }
@@ -358,7 +365,7 @@ fn nothing_is_wrong_for_those_who_see_little_or_have_a_narrow_screen() {
         }
         assert_eq!(faults, Vec::<String>::new());
         if !asked {
-            eprintln!("skipped: axe-core was not asked; `cargo xtask peers` fetches it where there is npm");
+            say("skipped: axe-core was not asked; `cargo xtask peers` fetches it where there is npm");
         }
         scene.close().await;
     });
@@ -370,6 +377,11 @@ impl Scene {
         self.gateway.terminate().await;
         drop((self.receivers, self.directory));
     }
+}
+
+#[expect(clippy::print_stderr, reason = "the test's output is where a figure or a skipped part must be visible")]
+fn say(words: &str) {
+    eprintln!("{words}");
 }
 
 /// How long the gateway is watched under load; `WRITEGATE_CONSOLE_SECONDS`.
@@ -407,12 +419,12 @@ fn an_open_overview_costs_the_gateway_hardly_any_cpu() {
         run.stop().await;
         let console = look / ASKED_EVERY + look / LOOKED_EVERY;
         let share = console / under_load;
-        eprintln!(
+        say(&format!(
             "an open overview: {:.2} ms a look, {:.2} % of the {under_load:.3} cores that the gateway takes for 20,000 samples a \
              second at five endpoints",
             look * 1e3,
             share * 100.0
-        );
+        ));
         assert!(share < 0.05, "{share}");
         scene.close().await;
     });

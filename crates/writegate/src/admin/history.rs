@@ -230,6 +230,7 @@ fn grown(fate: Growing, glance: &crate::ledger::Glance) -> u64 {
 }
 
 /// A tenant's counters.
+#[derive(Clone, Copy)]
 struct Received {
     received: u64,
     refused: u64,
@@ -247,6 +248,7 @@ impl Received {
 }
 
 /// A row's counters.
+#[derive(Clone, Copy)]
 struct Seen {
     delivered: u64,
     grown: [u64; Growing::ALL.len()],

@@ -79,7 +79,7 @@ fn forms_of_other_sites_are_refused_and_so_are_those_that_are_not_understood() {
         assert!(begun.status == 200 && begun.text().contains("has begun"), "{}", begun.text());
         for (path, form, status, words) in [
             ("/console/replay", "endpoint=a&tenant=default&from=yesterday&to=now", 400, "is no time"),
-            ("/console/replay", "endpoint=b&tenant=default&from=2h&to=now", 404, "no endpoint"),
+            ("/console/replay", "endpoint=b&tenant=default&from=2h&to=now", 404, "no such endpoint"),
             ("/console/replay", "endpoint=a&tenant=default&from=2h&to=now&rate=fast", 400, "expected a number"),
             ("/console/cancel", "id=77&endpoint=a", 404, "no replay 77"),
             ("/console/letters", "action=drop&endpoint=a", 400, "sure"),

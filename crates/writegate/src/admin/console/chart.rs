@@ -64,9 +64,11 @@ pub(super) fn chart(chart: &Chart<'_>, span: &Span<'_>) -> Markup {
             } @else {
                 div.plot {
                     span.most { (crate::figures::plain(&(chart.unit)(f64::from(most)))) }
-                    svg role="img" aria-label={ (chart.title) ": the table below has its figures" } viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none" {
+                    svg role="img" aria-label={ (chart.title) ": the table below has its figures" }
+                        viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none" {
                         @for (at, (_, values)) in chart.lines.iter().enumerate().rev() {
-                            path class={ "line line" (at) } vector-effect="non-scaling-stroke" d=(path(values, most, span.values)) {}
+                            path class={ "line line" (at) } vector-effect="non-scaling-stroke"
+                                d=(path(values, most, span.values)) {}
                         }
                     }
                     span.from { (span.time(span.values)) }
@@ -75,8 +77,14 @@ pub(super) fn chart(chart: &Chart<'_>, span: &Span<'_>) -> Markup {
                 details id={ "table-" (chart.title.replace(' ', "-")) } {
                     summary { "As a table" }
                     table {
-                        thead { tr { th scope="col" { "until" } @for (name, _) in &chart.lines { th scope="col" { (name) ", most" } } } }
-                        tbody { @for (time, cells) in &rows { tr { th scope="row" { (time) } @for cell in cells { td { (cell) } } } } }
+                        thead {
+                            tr {
+                                th scope="col" { "until" } @for (name, _) in &chart.lines { th scope="col" { (name) ", most" } }
+                            }
+                        }
+                        tbody {
+                            @for (time, cells) in &rows { tr { th scope="row" { (time) } @for cell in cells { td { (cell) } } } }
+                        }
                     }
                 }
             }

@@ -8,6 +8,7 @@ use super::super::query;
 use super::super::refusal::Refusal;
 use super::chart::{Chart, Span, chart};
 use super::frame::Frame;
+use super::lists::heads;
 use super::standing::{EndpointSum, Standing};
 use super::{Scene, letters, paths, replays, said};
 use crate::figures::{age, amount, count};
@@ -46,17 +47,15 @@ pub(super) fn page(scene: &Scene<'_>, name: &str, query: &str) -> Result<Frame, 
 }
 
 fn head(sum: &EndpointSum<'_>, row: Option<&EndpointStatus>) -> Markup {
+    let tenant = row.map(|row| row.tenant.as_str());
+    let about = [("tenant", tenant), ("endpoint", Some(sum.name))];
     html! {
-        h1 { (said(sum.name)) @if let Some(row) = row { " for " a href=(paths::tenant(&row.tenant)) { (said(&row.tenant)) } } }
+        h1 { (said(sum.name)) @if let Some(tenant) = tenant { " for " a href=(paths::tenant(tenant)) { (said(tenant)) } } }
         p {
             @if sum.url.is_empty() { "It is no longer configured; its books stay." } @else { code { (said(sum.url)) } }
-            @if let Some(row) = row {
-                " · " a href=(paths::endpoint(sum.name, None)) { "All its tenants" }
-                " · " a href=(paths::with_query("/ledger", &[("tenant", Some(&row.tenant)), ("endpoint", Some(sum.name))])) { "In the ledger" }
-            } @else {
-                " · " a href=(paths::with_query("/ledger", &[("endpoint", Some(sum.name))])) { "In the ledger" }
-            }
-            " · " a href=(paths::with_query("/tap", &[("tenant", row.map(|row| row.tenant.as_str())), ("endpoint", Some(sum.name))])) { "Tap" }
+            @if tenant.is_some() { " · " a href=(paths::endpoint(sum.name, None)) { "All its tenants" } }
+            " · " a href=(paths::with_query("/ledger", &about)) { "In the ledger" }
+            " · " a href=(paths::with_query("/tap", &about)) { "Tap" }
         }
     }
 }
@@ -85,7 +84,9 @@ fn figures(sum: &EndpointSum<'_>, row: Option<&EndpointStatus>) -> Markup {
             (figure("dead-lettered", &html! { (total(|row| row.dead_lettered_samples)) }))
             (figure("expired", &html! { (total(|row| row.expired_samples)) }))
         }
-        @if rows().iter().any(|row| !row.balances) { p.bad { "The books do not balance: that is a mistake in Writegate itself." } }
+        @if rows().iter().any(|row| !row.balances) {
+            p.bad { "The books do not balance: that is a mistake in Writegate itself." }
+        }
         @if let Some(words) = growing(&rows()) { p.quiet { "Grew in the last ten minutes: " (words) "." } }
     }
 }
@@ -143,10 +144,7 @@ pub(super) fn rows_table(rows: &[&EndpointStatus], first: &str) -> Markup {
     html! {
         @if rows.is_empty() { p.quiet { "There is none." } } @else {
             table.cards {
-                thead { tr {
-                    th scope="col" { (first) } th scope="col" { "state" } th.number scope="col" { "delivered/s" } th.number scope="col" { "lag" }
-                    th.number scope="col" { "pending" } th.number scope="col" { "dead letters" } th.number scope="col" { "dropped" } th.number scope="col" { "expired" }
-                } }
+                (heads(&[first, "state", "#delivered/s", "#lag", "#pending", "#dead letters", "#dropped", "#expired"]))
                 tbody {
                     @for row in rows.iter().take(ROWS) {
                         tr {
@@ -182,16 +180,22 @@ fn courses(scene: &Scene<'_>, name: &str, tenant: Option<&str>, is_day: bool) ->
                 (measure(row, is_day, "Samples delivered a second", amount, &[("", "delivered_samples_per_second")]))
                 (measure(row, is_day, "Lag", age, &[("", "lag_seconds")]))
             } @else if tenant.is_some() {
-                p.quiet { "Its rate and lag are not remembered: there are too many tenants and endpoints, and this one has no trouble." }
+                p.quiet {
+                    "Its rate and lag are not remembered: there are too many tenants and endpoints, and this one has no trouble."
+                }
             }
             @if let Some(endpoint) = &endpoint {
-                (measure(endpoint, is_day, "Requests, of all tenants", amount, &[("a second", "requests_per_second"), ("failed", "failed_requests_per_second")]))
+                (measure(endpoint, is_day, "Requests, of all tenants", amount, &REQUESTS))
                 (measure(endpoint, is_day, "Time to an answer", age_fine, &[("", "answer_seconds")]))
-                (measure(endpoint, is_day, "Requests at once", amount, &[("in flight", "in_flight"), ("at most", "concurrency_limit")]))
+                (measure(endpoint, is_day, "Requests at once", amount, &AT_ONCE))
             }
         }
     }
 }
+
+/// Lines of a chart: their names, and what they are of.
+const REQUESTS: [(&str, &str); 2] = [("a second", "requests_per_second"), ("failed", "failed_requests_per_second")];
+const AT_ONCE: [(&str, &str); 2] = [("in flight", "in_flight"), ("at most", "concurrency_limit")];
 
 /// A chart of some measures of a course.
 pub(super) fn measure(

@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use super::super::query;
 use super::super::refusal::Refusal;
 use super::frame::Frame;
+use super::lists::heads;
 use super::{Scene, paths, said};
 use crate::explain::{AtEndpoint, Did, Explanation, explain, series};
 use writegate_config::TenantName;
@@ -12,14 +13,15 @@ use writegate_config::TenantName;
 pub(super) fn page(scene: &Scene<'_>, query: &str) -> Result<Frame, Refusal> {
     let [tenant, text] = query::parameters(query, &["tenant", "series"])?;
     let first = || scene.now.status.tenants.first().map(|tenant| tenant.tenant.clone());
-    let wanted =
-        tenant.clone().filter(|tenant| !tenant.is_empty()).or_else(first).unwrap_or_else(|| "default".to_owned());
+    let wanted = tenant.filter(|tenant| !tenant.is_empty()).or_else(first).unwrap_or_else(|| "default".to_owned());
     let body = html! {
         h1 { "Explain" }
         p.quiet { "What each endpoint gets of a series, and what every rule does to it. Nothing is sent." }
         form.row action="/explain" {
             label { "Tenant " input name="tenant" required value=(wanted); }
-            label.wide { "Series " input name="series" required spellcheck="false" autocomplete="off" placeholder="up{job=\"node\"}" value=[text.as_deref()]; }
+            label.wide {
+                "Series " input name="series" required spellcheck="false" autocomplete="off" placeholder="up{job=\"node\"}" value=[text.as_deref()];
+            }
             button { "Explain" }
         }
         @if let Some(text) = text.as_deref().filter(|text| !text.trim().is_empty()) {
@@ -41,7 +43,9 @@ fn shown(explanation: &Explanation) -> Markup {
     html! {
         h2 { "What becomes of it" }
         p.words { code { (said(&explanation.series)) } }
-        @if !explanation.admitted { p.bad { "Pushes of this tenant are refused: tenants does not list it. No endpoint sees the series." } }
+        @if !explanation.admitted {
+            p.bad { "Pushes of this tenant are refused: tenants does not list it. No endpoint sees the series." }
+        }
         @if let Some(why) = &explanation.refused { p.bad { "The gateway refuses it: " (said(why)) ". No endpoint sees it." } }
         @for at in &explanation.endpoints { (endpoint(at)) }
     }
@@ -55,14 +59,16 @@ fn endpoint(at: &AtEndpoint) -> Markup {
             @if let Some(by) = &at.dropped_by { p { span.standing.warning { "does not arrive" } " " (said(by)) } }
             @if !at.steps.is_empty() {
                 table.cards {
-                    thead { tr { th scope="col" { "step" } th scope="col" { "as configured" } th scope="col" { "what it did" } th scope="col" { "the series then" } } }
+                    (heads(&["step", "as configured", "what it did", "the series then"]))
                     tbody {
                         @for step in &at.steps {
                             tr {
                                 th scope="row" { (said(&step.step)) }
                                 td.words data-label="as configured" { code { (said(&step.config)) } }
                                 td data-label="what it did" { (did(step.outcome)) }
-                                td.words data-label="the series then" { @if let Some(series) = &step.series { code { (said(series)) } } @else { "-" } }
+                                td.words data-label="the series then" {
+                                    @if let Some(series) = &step.series { code { (said(series)) } } @else { "-" }
+                                }
                             }
                         }
                     }

@@ -1,5 +1,5 @@
-//! The flow of samples as a drawing: senders, tenants, endpoints. Lines are as wide as what flows, nodes say how they are doing in
-//! a word. With many tenants or endpoints: those in trouble, then the largest; the rest is one node.
+//! The flow of samples as a drawing: senders, tenants, endpoints. Lines are as wide as what flows, nodes say in a word how they
+//! are doing. With many tenants or endpoints: those in trouble, then the largest; the rest is one node.
 
 use std::collections::BTreeMap;
 
@@ -147,7 +147,8 @@ fn lines(tenants: &[TenantSum<'_>], endpoints: &[EndpointSum<'_>]) -> Vec<((usiz
 fn drawing(rows: usize, most: f64, lines: &[((usize, usize), Line)], label: &str) -> Markup {
     let middle = |row: usize| row * ROW + ROW / 2;
     html! {
-        svg.lines role="img" aria-label=(label) viewBox={ "0 0 100 " (rows * ROW) } height={ (rows * 5) "em" } preserveAspectRatio="none" {
+        svg.lines role="img" aria-label=(label) height={ (rows * 5) "em" }
+            viewBox={ "0 0 100 " (rows * ROW) } preserveAspectRatio="none" {
             @for ((from, to), line) in lines {
                 @let (from, to) = (middle(*from), middle(*to));
                 path class=(line.standing.tone()) vector-effect="non-scaling-stroke" stroke-width=(width(line.rate, most))

@@ -9,7 +9,7 @@ use super::super::query;
 use super::super::refusal::Refusal;
 use super::super::status;
 use super::frame::Frame;
-use super::lists::{PAGE, number, pager};
+use super::lists::{PAGE, heads, number, pager};
 use super::{Scene, paths, said};
 use crate::figures::plural;
 
@@ -27,7 +27,9 @@ pub(super) fn page(scene: &Scene<'_>, query: &str) -> Result<Frame, Refusal> {
     let (tenant, endpoint) = (tenant.as_deref(), endpoint.as_deref());
     let body = html! {
         h1 { "Ledger" }
-        p.quiet { "accepted = delivered + pending + dropped + dead-lettered + expired, for samples, histograms and exemplars each." }
+        p.quiet {
+            "accepted = delivered + pending + dropped + dead-lettered + expired, for samples, histograms and exemplars each."
+        }
         form.row action="/ledger" {
             label { "Tenant " input name="tenant" value=[tenant]; }
             label { "Endpoint " input name="endpoint" value=[endpoint]; }
@@ -37,9 +39,16 @@ pub(super) fn page(scene: &Scene<'_>, query: &str) -> Result<Frame, Refusal> {
             @if rows.is_empty() {
                 p { "There are no such books: nothing was accepted, or no endpoint takes it." }
             } @else if wrong > 0 {
-                p.bad #balance { (wrong) " row" (plural(wrong as u64)) " of " (rows.len()) " " @if wrong == 1 { "does" } @else { "do" } " not balance. That is a mistake in Writegate itself: keep a copy of the data directory and report it." }
+                p.bad #balance {
+                    (wrong) " of " (rows.len()) " row" (plural(rows.len() as u64)) ": the books do not balance. "
+                    "That is a mistake in Writegate itself: keep a copy of the data directory and report it."
+                }
             } @else {
-                p.good #balance { (rows.len()) " row" (plural(rows.len() as u64)) ", and " @if rows.len() == 1 { "it balances." } @else { "all balance." } }
+                p.good #balance {
+                    (rows.len()) " row" (plural(rows.len() as u64)) ", and " @if rows.len() == 1 { "it balances." } @else {
+                        "all balance."
+                    }
+                }
             }
             @for row in rows.iter().skip(from).take(PAGE) { (books(row)) }
             (pager("/ledger", &[("tenant", tenant), ("endpoint", endpoint)], from, rows.len()))
@@ -72,10 +81,7 @@ fn books(row: &LedgerRow) -> Markup {
                 @if row.state != "active" { " (" (said(&row.state)) ")" }
             }
             table.cards {
-                thead { tr {
-                    th scope="col" { "of" } th.number scope="col" { "accepted" } th.number scope="col" { "delivered" } th.number scope="col" { "pending" }
-                    th.number scope="col" { "dropped" } th.number scope="col" { "dead-lettered" } th.number scope="col" { "expired" } th scope="col" { "balances" }
-                } }
+                (heads(&["of", "#accepted", "#delivered", "#pending", "#dropped", "#dead-lettered", "#expired", "balances"]))
                 tbody {
                     @for (kind, book) in kinds.iter().filter(|(kind, book)| *kind == "samples" || book.accepted > 0 || !book.balances()) {
                         tr {

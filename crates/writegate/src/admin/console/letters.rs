@@ -8,6 +8,7 @@ use super::super::query;
 use super::super::refusal::Refusal;
 use super::acts::{hidden, sure};
 use super::frame::Frame;
+use super::lists::heads;
 use super::{Scene, paths, said};
 use crate::figures::{bytes, count, plural};
 
@@ -28,6 +29,10 @@ pub(super) fn section(
     let link = |after: Option<&str>| {
         paths::with_query(&paths::endpoint(endpoint, None), &[("tenant", tenant), ("after", after)]) + "#letters"
     };
+    let mut columns = vec!["letter", "what it said", "series", "#samples", "refused at", "do"];
+    if tenant.is_none() {
+        columns.insert(1, "tenant");
+    }
     Ok(html! {
         @if page.letters.is_empty() {
             p.quiet { "None: it has refused nothing for good, or its letters were retried or dropped." }
@@ -35,13 +40,12 @@ pub(super) fn section(
             p { "What it refused for good, the oldest first. All of them:" }
             div.row {
                 form method="post" action="/console/letters" { (of(endpoint, tenant, "retry")) button { "Retry all" } }
-                form method="post" action="/console/letters" { (of(endpoint, tenant, "drop")) (sure("they are gone for good")) button.danger { "Drop all" } }
+                form method="post" action="/console/letters" {
+                    (of(endpoint, tenant, "drop")) (sure("they are gone for good")) button.danger { "Drop all" }
+                }
             }
             table.cards {
-                thead { tr {
-                    th scope="col" { "letter" } @if tenant.is_none() { th scope="col" { "tenant" } } th scope="col" { "what it said" } th scope="col" { "series" }
-                    th.number scope="col" { "samples" } th scope="col" { "refused at" } th scope="col" { "do" }
-                } }
+                (heads(&columns))
                 tbody { @for letter in &page.letters { (row(letter, tenant.is_none())) } }
             }
             p.pager {
@@ -72,10 +76,16 @@ fn row(letter: &Letter, tells_tenant: bool) -> Markup {
             th scope="row" { a href=(paths::letter(letter.id)) { (letter.id) } }
             @if tells_tenant { td data-label="tenant" { (said(&letter.tenant)) } }
             td.words data-label="what it said" { (said(&letter.words)) }
-            td.words data-label="series" { code { (said(&letter.example)) } @if letter.series > 1 { " and " (letter.series - 1) " more" } }
+            td.words data-label="series" {
+                code { (said(&letter.example)) } @if letter.series > 1 { " and " (letter.series - 1) " more" }
+            }
             td.number data-label="samples" { (count(letter.samples)) }
             td data-label="refused at" { (time(&letter.refused)) }
-            td data-label="do" { form method="post" action="/console/letters" { (one(letter, "retry")) button aria-label={ "Retry letter " (letter.id) } { "Retry" } } }
+            td data-label="do" {
+                form method="post" action="/console/letters" {
+                    (one(letter, "retry")) button aria-label={ "Retry letter " (letter.id) } { "Retry" }
+                }
+            }
         }
     }
 }
@@ -97,10 +107,14 @@ pub(super) fn page(scene: &Scene<'_>, id: u64) -> Result<Frame, Refusal> {
             " at " (time(&letter.refused)) ", received at " (time(&letter.received)) "."
         }
         blockquote { (said(&letter.words)) }
-        p.quiet { (count(letter.samples)) " sample" (plural(letter.samples)) " of " (letter.series) " series, " (bytes(letter.body_bytes.into())) ", " (open.protocol) }
+        p.quiet {
+            (count(letter.samples)) " sample" (plural(letter.samples)) " of " (letter.series) " series, " (bytes(letter.body_bytes.into())) ", " (open.protocol)
+        }
         div.row {
             form method="post" action="/console/letters" { (one(letter, "retry")) button { "Retry" } }
-            form method="post" action="/console/letters" { (one(letter, "drop")) (sure("it is gone for good")) button.danger { "Drop" } }
+            form method="post" action="/console/letters" {
+                (one(letter, "drop")) (sure("it is gone for good")) button.danger { "Drop" }
+            }
         }
         h2 { "What it holds" }
         @for series in &open.contents { (contents(series)) }
@@ -114,8 +128,12 @@ fn contents(series: &SeriesShown) -> Markup {
         p.words { code { (said(&series.series)) } }
         ul.plain {
             @for (seconds, value) in &series.samples { li { (said(value)) " at " (seconds) } }
-            @for (seconds, histogram) in &series.histograms { li { "histogram of " (said(&histogram.count)) ", sum " (said(&histogram.sum)) " at " (seconds) } }
-            @for (seconds, exemplar) in &series.exemplars { li { "exemplar " (said(&exemplar.labels)) " " (said(&exemplar.value)) " at " (seconds) } }
+            @for (seconds, histogram) in &series.histograms {
+                li { "histogram of " (said(&histogram.count)) ", sum " (said(&histogram.sum)) " at " (seconds) }
+            }
+            @for (seconds, exemplar) in &series.exemplars {
+                li { "exemplar " (said(&exemplar.labels)) " " (said(&exemplar.value)) " at " (seconds) }
+            }
         }
     }
 }

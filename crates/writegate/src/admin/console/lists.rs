@@ -84,6 +84,17 @@ pub(super) fn pager(path: &str, parameters: &[(&str, Option<&str>)], from: usize
     }
 }
 
+/// The head of a table; figures are marked with `#` and stand at the right.
+pub(super) fn heads(columns: &[&str]) -> Markup {
+    let column = |name: &&str| match name.strip_prefix('#') {
+        Some(figure) => html! { th.number scope="col" { (figure) } },
+        None => html! { th scope="col" { (name) } },
+    };
+    html! {
+        thead { tr { @for name in columns { (column(name)) } } }
+    }
+}
+
 /// Nothing where there is nothing: zeros hide what is not zero.
 pub(super) fn unless_zero(number: u64) -> String {
     if number == 0 { "0".to_owned() } else { count(number) }
@@ -93,10 +104,7 @@ pub(super) fn endpoint_table(endpoints: &[EndpointSum<'_>]) -> Markup {
     html! {
         @if endpoints.is_empty() { p.quiet { "There is none." } } @else {
             table.cards {
-                thead { tr {
-                    th scope="col" { "endpoint" } th scope="col" { "state" } th.number scope="col" { "delivered/s" } th.number scope="col" { "lag" }
-                    th.number scope="col" { "pending" } th.number scope="col" { "in flight" } th.number scope="col" { "dead letters" } th.number scope="col" { "tenants" }
-                } }
+                (heads(&["endpoint", "state", "#delivered/s", "#lag", "#pending", "#in flight", "#dead letters", "#tenants"]))
                 tbody {
                     @for sum in endpoints {
                         tr {
@@ -120,10 +128,7 @@ pub(super) fn tenant_table(tenants: &[TenantSum<'_>]) -> Markup {
     html! {
         @if tenants.is_empty() { p.quiet { "No tenant has sent anything yet." } } @else {
             table.cards {
-                thead { tr {
-                    th scope="col" { "tenant" } th scope="col" { "state" } th.number scope="col" { "received/s" } th.number scope="col" { "accepted" }
-                    th.number scope="col" { "refused" } th.number scope="col" { "lag, most" } th.number scope="col" { "active series" } th.number scope="col" { "log" }
-                } }
+                (heads(&["tenant", "state", "#received/s", "#accepted", "#refused", "#lag, most", "#active series", "#log"]))
                 tbody {
                     @for sum in tenants {
                         tr {

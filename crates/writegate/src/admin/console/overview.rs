@@ -25,7 +25,9 @@ pub(super) fn page(scene: &Scene<'_>) -> Frame {
                 h2 { "Also" }
                 ul.findings { @for finding in shown { (item(finding)) } }
                 @if !hidden.is_empty() {
-                    details #more-findings { summary { (hidden.len()) " more" } ul.findings { @for finding in hidden { (item(finding)) } } }
+                    details #more-findings {
+                        summary { (hidden.len()) " more" } ul.findings { @for finding in hidden { (item(finding)) } }
+                    }
                 }
             }
         }
@@ -48,7 +50,11 @@ pub(super) fn page(scene: &Scene<'_>) -> Frame {
 }
 
 fn rest(all: usize, href: &str, what: &str) -> Markup {
-    html! { @if all > ROWS { p { a href=(href) { "All " (count(all as u64)) " " (what) } ", " (count((all - ROWS) as u64)) " more than here" } } }
+    html! {
+        @if all > ROWS {
+            p { a href=(href) { "All " (count(all as u64)) " " (what) } ", " (count((all - ROWS) as u64)) " more than here" }
+        }
+    }
 }
 
 /// The class that shows a severity.

@@ -6,6 +6,7 @@ use super::super::api::Replay;
 use super::super::replays as api_replays;
 use super::acts::hidden;
 use super::letters::time;
+use super::lists::heads;
 use super::{Scene, said};
 use crate::figures::{count, plural};
 
@@ -16,10 +17,7 @@ pub(super) fn list(scene: &Scene<'_>, endpoint: &str, tenant: Option<&str>) -> M
     html! {
         @if replays.is_empty() { p.quiet { "None." } } @else {
             table.cards {
-                thead { tr {
-                    th scope="col" { "replay" } th scope="col" { "tenant" } th scope="col" { "state" } th scope="col" { "done" } th scope="col" { "from" }
-                    th scope="col" { "to" } th scope="col" { "do" }
-                } }
+                (heads(&["replay", "tenant", "state", "done", "from", "to", "do"]))
                 tbody { @for replay in &replays { (row(replay)) } }
             }
         }
@@ -44,7 +42,11 @@ fn row(replay: &Replay) -> Markup {
             td data-label="to" { (time(&replay.to)) }
             td data-label="do" {
                 @if replay.state == "running" {
-                    form method="post" action="/console/cancel" { (hidden("id", &replay.id.to_string())) (hidden("endpoint", &replay.endpoint)) button aria-label={ "Cancel replay " (replay.id) } { "Cancel" } }
+                    form method="post" action="/console/cancel" {
+                        (hidden("id", &replay.id.to_string())) (hidden("endpoint", &replay.endpoint)) button aria-label={ "Cancel replay " (replay.id) } {
+                            "Cancel"
+                        }
+                    }
                 }
             }
         }

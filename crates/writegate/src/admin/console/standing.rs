@@ -129,7 +129,7 @@ impl TenantSum<'_> {
     pub(super) fn word(&self) -> String {
         match (self.own, self.troubled) {
             (Standing::Well, 0) => self.own.word(),
-            (Standing::Well, troubled) => format!("{troubled} of {} endpoints", self.rows.len()),
+            (Standing::Well, troubled) => format!("{troubled} of {} in trouble", self.rows.len()),
             (own, _) => own.word(),
         }
     }

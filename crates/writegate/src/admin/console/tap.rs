@@ -15,18 +15,24 @@ pub(super) fn page(scene: &Scene<'_>, query: &str) -> Result<Frame, Refusal> {
     let source = paths::with_query("/api/v1/tap", &parameters);
     let body = html! {
         h1 { "Tap" }
-        p.quiet { "Series as they come in, or as an endpoint gets them. Nothing waits for who taps, and what is left out is counted." }
+        p.quiet {
+            "Series as they come in, or as an endpoint gets them. Nothing waits for who taps, and what is left out is counted."
+        }
         form.row action="/tap" {
             label { "Tenant " input name="tenant" value=[tenant.as_deref()]; }
             label { "Endpoint "
                 select name="endpoint" {
                     option value="" selected[endpoint.is_none()] { "none: as they come in" }
                     @for configured in &scene.now.status.configured {
-                        option value=(configured.name) selected[endpoint.as_deref() == Some(&configured.name)] { (configured.name) }
+                        option value=(configured.name) selected[endpoint.as_deref() == Some(&configured.name)] {
+                            (configured.name)
+                        }
                     }
                 }
             }
-            label.wide { "Selector " input name="match" spellcheck="false" autocomplete="off" placeholder="{job=\"node\"}" value=[selector.as_deref()]; }
+            label.wide {
+                "Selector " input name="match" spellcheck="false" autocomplete="off" placeholder="{job=\"node\"}" value=[selector.as_deref()];
+            }
             button { "Tap" }
         }
         div #tap data-source=(source) hidden {

@@ -6,6 +6,7 @@ use writegate_config::{Authenticator, Config, Credential, TenantConfig, TextSour
 use super::super::refusal::Refusal;
 use super::endpoint::{figure, measure, rows_table, span_of, tenant_name};
 use super::frame::Frame;
+use super::lists::heads;
 use super::standing::TenantSum;
 use super::{Scene, paths, said};
 use crate::allowance::Limit;
@@ -75,7 +76,7 @@ fn refused(sum: &TenantSum<'_>, tenant: &Tenant) -> Markup {
     html! {
         @if reasons.is_empty() { p.quiet { "Nothing, since the gateway started." } } @else {
             table.cards {
-                thead { tr { th scope="col" { "reason" } th.number scope="col" { "data points" } th scope="col" { "the last, as its sender was told" } } }
+                (heads(&["reason", "#data points", "the last, as its sender was told"]))
                 tbody {
                     @for (reason, points, example) in &reasons {
                         tr {
@@ -122,17 +123,25 @@ fn limits(sum: &TenantSum<'_>, tenant: &Tenant, config: &Config) -> Markup {
     let (most, now) = (configured.unwrap_or(config.log.max_size), sum.status.log_bytes);
     html! {
         table.cards {
-            thead { tr {
-                th scope="col" { "limit" } th.number scope="col" { "at most" } th.number scope="col" { "now" } th scope="col" { "room" } th.number scope="col" { "requests refused" }
-            } }
+            (heads(&["limit", "#at most", "#now", "room", "#requests refused"]))
             tbody {
                 @for row in &rows {
                     tr {
                         th scope="row" { (row.limit.key()) }
-                        td.number data-label="at most" { @if row.most == 0 { "none" } @else if row.limit == Limit::Windows { (row.most) " rules" } @else { (count(row.most)) } }
+                        td.number data-label="at most" {
+                            @if row.most == 0 { "none" } @else if row.limit == Limit::Windows { (row.most) " rules" } @else {
+                                (count(row.most))
+                            }
+                        }
                         td.number data-label="now" { @if let Some(now) = row.now { (amount(now)) } @else { "-" } }
-                        td data-label="room" { @if let Some(now) = row.now.filter(|_| row.most > 0) { (room(now / row.most as f64)) } @else { "-" } }
-                        td.number data-label="requests refused" { (count(tenant.allowance.refused(row.limit))) @if sum.status.limited_lately.iter().any(|key| key == row.limit.key()) { " " span.standing.warning { "lately" } } }
+                        td data-label="room" {
+                            @if let Some(now) = row.now.filter(|_| row.most > 0) { (room(now / row.most as f64)) } @else { "-" }
+                        }
+                        td.number data-label="requests refused" {
+                            (count(tenant.allowance.refused(row.limit))) @if sum.status.limited_lately.iter().any(|key| key == row.limit.key()) {
+                                " " span.standing.warning { "lately" }
+                            }
+                        }
                     }
                 }
                 tr {
@@ -165,10 +174,14 @@ fn credentials(config: &Config, tenant: &Tenant) -> Markup {
     });
     html! {
         ul.plain {
-            @for address in &by_listener { li { "whoever reaches " code { (address) } " without a credential (listeners: tenant)" } }
+            @for address in &by_listener {
+                li { "whoever reaches " code { (address) } " without a credential (listeners: tenant)" }
+            }
             @for kind in &kinds { li { (said(kind)) } }
             @for other in others { li { (other) } }
-            @if by_listener.is_empty() && kinds.is_empty() && config.authentication.is_empty() { li { "nobody: see tenants, listeners and authentication in the configuration" } }
+            @if by_listener.is_empty() && kinds.is_empty() && config.authentication.is_empty() {
+                li { "nobody: see tenants, listeners and authentication in the configuration" }
+            }
         }
         @if let Some(allow) = own.map(|own| &own.allow).filter(|allow| !allow.is_empty()) {
             p { "Only from " @for (at, net) in allow.iter().enumerate() { @if at > 0 { ", " } code { (net) } } }
