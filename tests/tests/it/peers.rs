@@ -112,17 +112,26 @@ impl Running {
 
     /// All samples of Prometheus' series that fit, within the window in milliseconds.
     pub(crate) async fn prometheus_samples(&self, selector: &str, window: (i64, i64)) -> Samples {
-        let seconds = (window.1 - window.0) / 1000 + 2;
-        let (query, time) = (format!("{selector}[{seconds}s]"), format!("{}", window.1 as f64 / 1e3));
-        let url = http::url(&self.base, "/api/v1/query", &[("query", &query), ("time", &time)]);
-        Samples::from_matrix(&http::get_json(&url).await).within(window)
+        let mut samples = Samples::default();
+        for part in parts(window) {
+            let seconds = (part.1 - part.0) / 1000 + 2;
+            let (query, time) = (format!("{selector}[{seconds}s]"), format!("{}", part.1 as f64 / 1e3));
+            let url = http::url(&self.base, "/api/v1/query", &[("query", &query), ("time", &time)]);
+            samples.extend(Samples::from_matrix(&http::get_json(&url).await).within(part));
+        }
+        samples
     }
 
     /// Prometheus' evaluation of a query at each second of the window.
     pub(crate) async fn prometheus_range(&self, query: &str, window: (i64, i64)) -> Samples {
-        let [start, end] = [window.0, window.1].map(|time| (time / 1000).to_string());
-        let parameters = [("query", query), ("start", &start), ("end", &end), ("step", "1")];
-        Samples::from_matrix(&http::get_json(&http::url(&self.base, "/api/v1/query_range", &parameters)).await)
+        let mut samples = Samples::default();
+        for part in parts(window) {
+            let [start, end] = [part.0, part.1].map(|time| (time / 1000).to_string());
+            let parameters = [("query", query), ("start", &start), ("end", &end), ("step", "1")];
+            let url = http::url(&self.base, "/api/v1/query_range", &parameters);
+            samples.extend(Samples::from_matrix(&http::get_json(&url).await));
+        }
+        samples
     }
 
     /// Prometheus' exemplars within the window.
@@ -135,9 +144,14 @@ impl Running {
 
     /// All samples of VictoriaMetrics' series that fit, within the window in milliseconds.
     pub(crate) async fn exported_samples(&self, selector: &str, window: (i64, i64)) -> Samples {
-        let [start, end] = [window.0 - 1000, window.1 + 1000].map(|time| format!("{}", time as f64 / 1e3));
-        let parameters = [("match[]", selector), ("start", start.as_str()), ("end", &end)];
-        Samples::from_export(&http::get(&http::url(&self.base, "/api/v1/export", &parameters)).await).within(window)
+        let mut samples = Samples::default();
+        for part in parts(window) {
+            let [start, end] = [part.0 - 1000, part.1 + 1000].map(|time| format!("{}", time as f64 / 1e3));
+            let parameters = [("match[]", selector), ("start", start.as_str()), ("end", &end)];
+            let lines = http::get(&http::url(&self.base, "/api/v1/export", &parameters)).await;
+            samples.extend(Samples::from_export(&lines).within(part));
+        }
+        samples
     }
 
     /// The sum of a metric of its own over all label sets with these labels.
@@ -266,4 +280,10 @@ pub(crate) fn found(peer: Peer) -> Option<Command> {
 
 pub(crate) fn free_base() -> String {
     format!("http://127.0.0.1:{}", free_port().expect("a free port"))
+}
+
+/// A window in parts that a program answers for in seconds: an hour at once is more than it takes.
+fn parts(window: (i64, i64)) -> impl Iterator<Item = (i64, i64)> {
+    const PART: i64 = 300_000;
+    (window.0..window.1).step_by(PART as usize).map(move |from| (from, (from + PART).min(window.1)))
 }

@@ -50,6 +50,13 @@ impl Samples {
         self.series.entry(labels).or_default().insert(timestamp, value);
     }
 
+    /// Takes in those of another answer of the same program.
+    pub(crate) fn extend(&mut self, others: Self) {
+        for (labels, samples) in others.series {
+            self.series.entry(labels).or_default().extend(samples);
+        }
+    }
+
     /// The answer of `/api/v1/query` to a range selector, or of `/api/v1/query_range`.
     pub(crate) fn from_matrix(answer: &Json) -> Self {
         let mut samples = Self::default();
