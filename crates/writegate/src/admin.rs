@@ -328,7 +328,10 @@ async fn page(admin: &Arc<Admin>, page: Page, query: String) -> Result<Answer, R
 /// What came of a form, as a page.
 async fn done(admin: &Arc<Admin>, act: Act, form: &[u8]) -> Result<Answer, Refusal> {
     let form = std::str::from_utf8(form).map_err(|_invalid| Refusal::Request("the form is not UTF-8".to_owned()))?;
-    let (status, text) = console::act(&admin.app, (&admin.past, &admin.snapshots), &admin.moving, (act, form)).await;
+    let (status, shown) = console::act(&admin.app, &admin.moving, (act, form)).await;
+    let admin = Arc::clone(admin);
+    let framed = offload(move || console::outcome(&admin.app, &admin.past, &admin.snapshots, &shown)).await;
+    let text = framed.map_err(|error| Refusal::thread(&error))?;
     Ok(html(status, text))
 }
 

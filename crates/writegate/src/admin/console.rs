@@ -27,7 +27,8 @@ use maud::{Markup, html};
 
 pub(super) use self::acts::{Act, act};
 pub(super) use self::assets::{Asset, POLICY};
-use self::frame::{Frame, frame};
+pub(super) use self::frame::Frame;
+use self::frame::frame;
 pub(super) use self::paths::Page;
 use super::api::Status;
 use super::history::Past;
@@ -107,6 +108,13 @@ pub(super) fn page(
         Err(refusal) => (refusal.status(), refused(&refusal)),
     };
     (status, frame(&scene, &shown).into_string())
+}
+
+/// What came of a form, after which everything may be different. May read from the disk.
+pub(super) fn outcome(app: &Arc<App>, past: &Past, snapshots: &Snapshots, shown: &Frame) -> String {
+    snapshots.forget();
+    let now = snapshots.get(app, past);
+    frame(&Scene { app, past, now: &now }, shown).into_string()
 }
 
 /// A page for what cannot be shown: it says why, and what there is.

@@ -10,9 +10,8 @@ use super::super::letters::{self, Done};
 use super::super::query;
 use super::super::refusal::Refusal;
 use super::super::replays;
-use super::frame::{Frame, frame};
-use super::{Scene, Snapshots, paths, said};
-use crate::admin::history::Past;
+use super::frame::Frame;
+use super::{paths, said};
 use crate::app::App;
 use crate::chain::Chain;
 use crate::figures::{count, dead_letters};
@@ -55,13 +54,12 @@ struct Outcome {
     more: Option<Markup>,
 }
 
-/// Does it.
+/// Does it, and gives the page that says what came of it.
 pub(in super::super) async fn act(
     app: &Arc<App>,
-    (past, snapshots): (&Past, &Snapshots),
     turn: &Arc<tokio::sync::Mutex<()>>,
     (act, form): (Act, &str),
-) -> (StatusCode, String) {
+) -> (StatusCode, Frame) {
     let mut back = ("/".to_owned(), "the overview".to_owned());
     let done = match act {
         Act::Reload => {
@@ -72,7 +70,6 @@ pub(in super::super) async fn act(
         Act::Cancel => cancel(app, form, &mut back).await,
         Act::Letters => move_letters(app, turn, form, &mut back).await,
     };
-    snapshots.forget();
     let (status, title, words, more) = match done {
         Ok(Outcome { words, more }) => (StatusCode::OK, "Done", words, more),
         Err(refusal) => (refusal.status(), "Not done", refusal.to_string(), None),
@@ -84,9 +81,7 @@ pub(in super::super) async fn act(
         @if let Some(more) = more { (more) }
         p { a href=(back.0) { "Back to " (said(&back.1)) } }
     };
-    let shown = Frame { title: title.to_owned(), here: None, body, is_live: false };
-    let now = snapshots.get(app, past);
-    (status, frame(&Scene { app, past, now: &now }, &shown).into_string())
+    (status, Frame { title: title.to_owned(), here: None, body, is_live: false })
 }
 
 type Back = (String, String);

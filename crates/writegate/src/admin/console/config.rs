@@ -1,6 +1,6 @@
 //! The configuration in effect, how its last reload went, and the button that reads it again.
 
-use maud::html;
+use maud::{Markup, html};
 
 use super::super::moment::Utc;
 use super::frame::Frame;
@@ -29,8 +29,8 @@ pub(super) fn page(scene: &Scene<'_>) -> Frame {
 }
 
 /// As it is, line by line.
-fn said_lines(text: &str) -> maud::Markup {
-    html! { @for line in text.lines() { (maud::PreEscaped(indent(line))) (said(line)) "\n" } }
+fn said_lines(text: &str) -> Markup {
+    html! { @for line in text.lines() { (indent(line)) (said(line)) "\n" } }
 }
 
 /// Spaces at the beginning, which [`said`] takes away.

@@ -7,7 +7,8 @@ use super::assets::Asset;
 use super::{Scene, standing};
 
 /// A page's own part.
-pub(super) struct Frame {
+#[derive(Debug)]
+pub(in super::super) struct Frame {
     pub(super) title: String,
     /// The entry of the navigation it belongs to.
     pub(super) here: Option<&'static str>,

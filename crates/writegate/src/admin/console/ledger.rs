@@ -54,7 +54,7 @@ pub(super) fn page(scene: &Scene<'_>, query: &str) -> Result<Frame, Refusal> {
             (pager("/ledger", &[("tenant", tenant), ("endpoint", endpoint)], from, rows.len()))
         }
     };
-    Ok(Frame { title: "Ledger".to_owned(), here: Some("/ledger"), body, is_live: true })
+    Ok(Frame { title: "Ledger".to_owned(), here: Some("/ledger"), body, is_live: rows.len() <= PAGE })
 }
 
 /// A reader counts what is written: no rounding here.
