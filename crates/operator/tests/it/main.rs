@@ -7,5 +7,6 @@ mod commands;
 mod examples;
 mod file;
 mod harness;
+mod help;
 mod remote_write;
 mod resilience;

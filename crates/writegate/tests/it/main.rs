@@ -22,6 +22,8 @@ mod endpoint_files;
 mod endpoints;
 mod faults;
 mod harness;
+mod help;
+mod import;
 mod ingest_v1;
 mod ingest_v2;
 mod isolation;
