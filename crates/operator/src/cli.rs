@@ -1,11 +1,12 @@
 //! The command line: reads what is asked for, prints, and says how it ended: 0 fine, 1 failed, 2 usage.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use serde_json::Value as Json;
 use targets::Applier;
 use writegate_config::OperatorConfig;
@@ -17,6 +18,7 @@ use crate::{explain, run};
 #[command(
     name = "writegate-operator",
     version,
+    term_width = 80,
     after_help = "Example:\n  writegate-operator run --config operator.yml --apply prometheus"
 )]
 struct Cli {
@@ -38,7 +40,7 @@ enum Command {
     },
     /// Print the least roles with which the operator does its work.
     #[command(
-        after_help = "Example:\n  writegate-operator rbac --apply prometheus --namespace writegate | kubectl apply -f -"
+        after_help = "Example:\n  writegate-operator rbac --apply prometheus --namespace writegate \\\n    | kubectl apply -f -"
     )]
     Rbac {
         #[command(flatten)]
@@ -49,6 +51,21 @@ enum Command {
         /// As a JSON List instead of YAML.
         #[arg(long)]
         json: bool,
+    },
+    /// Print a script with which a shell completes commands and options.
+    #[command(after_help = "Example:\n  writegate-operator completions bash \\\n    \
+        > ~/.local/share/bash-completion/completions/writegate-operator")]
+    Completions {
+        /// The shell.
+        #[arg(value_name = "SHELL", value_parser = ["bash", "zsh", "fish"])]
+        shell: String,
+    },
+    /// Write a manual page for each command.
+    #[command(after_help = "Example:\n  writegate-operator man ~/.local/share/man/man1")]
+    Man {
+        /// The directory, which is made if it is not there.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
     },
     /// Say what is declared in a namespace, what is applied, and why not.
     #[command(after_help = "Example:\n  writegate-operator explain team-blue")]
@@ -90,7 +107,8 @@ impl From<Apply> for Applier {
 }
 
 pub(crate) fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // Help goes to standard output and is no failure; what clap prints cannot be printed elsewhere.
@@ -107,6 +125,29 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
+/// The commands as they are told of: each says how it can end.
+fn command() -> clap::Command {
+    fn told(command: clap::Command) -> clap::Command {
+        let help = command.get_after_help().map(|help| format!("{help}\n\n")).unwrap_or_default();
+        command.after_help(format!("{help}Exit codes: 0 fine, 1 failed, 2 wrong usage")).mut_subcommands(told)
+    }
+    told(Cli::command())
+}
+
+fn completions(shell: &str) -> anyhow::Result<()> {
+    let shell: Shell = shell.parse().map_err(anyhow::Error::msg)?;
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command(), "writegate-operator", &mut script);
+    print(&String::from_utf8_lossy(&script))
+}
+
+/// A page for each command.
+fn pages(directory: &Path) -> anyhow::Result<()> {
+    let failed = || format!("write the pages to {}", directory.display());
+    std::fs::create_dir_all(directory).with_context(failed)?;
+    clap_mangen::generate_to(command(), directory).with_context(failed)
+}
+
 fn execute(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run(run) => {
@@ -119,6 +160,8 @@ fn execute(command: Command) -> anyhow::Result<()> {
             let roles = targets::rbac::roles(&load(&run)?, run.apply.into(), &namespace);
             print(&documents(&roles, json))
         }
+        Command::Completions { shell } => completions(&shell),
+        Command::Man { directory } => pages(&directory),
         Command::Explain { namespace, run, json } => {
             let settings = run::settings(load(&run)?, run.apply.into())?;
             let said = run::block_on(explain::explain(settings, &namespace, json))?;

@@ -4,7 +4,9 @@ mod check;
 mod dead_letters;
 mod explain;
 mod gateway;
+mod import;
 mod log;
+mod manual;
 mod notify;
 mod probe;
 mod replay;
@@ -19,7 +21,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -27,7 +29,13 @@ use crate::{allocator, demo, name_service};
 
 /// The gateway for Prometheus remote write: receive once, keep safely, deliver everywhere.
 #[derive(Debug, Parser)]
-#[command(name = "writegate", version, arg_required_else_help = true)]
+#[command(
+    name = "writegate",
+    version,
+    arg_required_else_help = true,
+    term_width = show::WIDTH,
+    after_help = "Example:\n  writegate check writegate.yml"
+)]
 struct Cli {
     #[command(flatten)]
     logging: Logging,
@@ -38,10 +46,10 @@ struct Cli {
 #[derive(Debug, Args)]
 struct Logging {
     /// What is logged: error, warn, info or debug, also per part as in `info,writegate::delivery=debug`
-    #[arg(long, global = true, value_name = "FILTER", default_value = "info")]
+    #[arg(long, global = true, value_name = "FILTER", default_value = "info", help_heading = "Logging")]
     log_level: String,
     /// How log lines look
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, help_heading = "Logging")]
     log_format: LogFormat,
 }
 
@@ -85,13 +93,19 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Makes a configuration of another system's: Prometheus', Observatorium's, vmagent's
+    #[command(after_help = "Example:\n  writegate import prometheus prometheus.yml > writegate.yml\n\n\
+        What was left out, changed, or needs a decision stands in the result as comments, and on standard error with file, line \
+        and column. The result passes writegate check.")]
+    Import(import::ImportArgs),
     /// Tells which endpoints get a series, and what each relabel rule does to it
     #[command(after_help = "Examples:\n  writegate explain --tenant team-a 'up{job=\"x\"}'\n  \
         writegate explain --config writegate.yml --tenant team-a 'up{job=\"x\"}'")]
     Explain(explain::ExplainArgs),
     /// Shows tenants and endpoints: rates, what is pending, how far behind, the last error
     #[command(after_help = "Example:\n  writegate status\n\nRates are those of the last minute. \
-        RECEIVED and ACCEPTED count from when the tenant's log began,\nREFUSED from when the process started.")]
+        RECEIVED and ACCEPTED count from when the tenant's log began, REFUSED from when the process started. Columns that have \
+        no room stand below their row.")]
     Status(status::StatusArgs),
     /// Shows series as they come in, or as an endpoint gets them
     #[command(after_help = "Examples:\n  writegate tap --tenant team-a\n  \
@@ -100,7 +114,7 @@ enum Command {
     Tap(tap::TapArgs),
     /// Sends a window of the log to one endpoint again, beside the live delivery
     #[command(after_help = "Examples:\n  writegate replay mimir --tenant team-a --from 2h\n  \
-        writegate replay mimir --tenant team-a --from 2026-01-31T18:00:00Z --to 2026-01-31T19:00:00Z --rate 50000 --wait\n  \
+        writegate replay mimir --tenant team-a --from 2026-01-31T18:00:00Z \\\n    --to 2026-01-31T19:00:00Z --rate 50000 --wait\n  \
         writegate replay --list\n  writegate replay --cancel 3\n\n\
         Times are those at which data was received. What the log holds is in log.retain.")]
     Replay(replay::ReplayArgs),
@@ -114,19 +128,17 @@ enum Command {
     )]
     Log(log::LogArgs),
     /// Tells what an endpoint speaks and how it behaves, and the configuration that fits
-    #[command(
-        after_help = "Examples:\n  writegate probe https://mimir.example.org/api/v1/push --header 'X-Scope-OrgID: team-a' \\\n      \
-        --user 1234 --password-file token\n  \
+    #[command(after_help = "Examples:\n  writegate probe https://mimir.example.org/api/v1/push \\\n    \
+        --header 'X-Scope-OrgID: team-a' --user 1234 --password-file token\n  \
         writegate probe --config writegate.yml --endpoint mimir --tenant team-a\n  \
         writegate probe http://prometheus:9090/api/v1/write --dry-run\n\n\
-        About twenty requests are sent, one after the other, two KiB in all. They write up to sixteen series of one\n\
-        to four samples, all but one named writegate_probe, with a label `probe` that is this probe's alone and a label\n\
-        `check` that says what for. Some samples are up to a day old, one series has a label twice, and one,\n\
-        for 2.0 only, no name.\n\
-        Whoever does not want that gets along with --dry-run. Beside the endpoint's own path,\n\
+        About twenty requests are sent, one after the other, two KiB in all. They write up to sixteen series of one \
+        to four samples, all but one named writegate_probe, with a label `probe` that is this probe's alone and a label \
+        `check` that says what for. Some samples are up to a day old, one series has a label twice, and one, \
+        for 2.0 only, no name. An endpoint that passes data on, such as a relay or another gateway, passes these on, too: \
+        to everything behind it. Whoever does not want that gets along with --dry-run. Beside the endpoint's own path, \
         /api/v1/status/buildinfo of the same server is asked. Relabel rules are not applied.\n\n\
-        Exit code 0 if the endpoint takes data, 1 if not."
-    )]
+        Exit code 0 if the endpoint takes data, 1 if not.")]
     Probe(probe::ProbeArgs),
     /// Makes tenants' keys and tokens, and takes them back
     #[command(
@@ -136,11 +148,37 @@ enum Command {
         A running gateway reads the files of `authentication` again when they change, within seconds."
     )]
     Token(token::TokenArgs),
+    /// Prints a script with which a shell completes commands and options
+    #[command(
+        after_help = "Example:\n  writegate completions bash \\\n    > ~/.local/share/bash-completion/completions/writegate"
+    )]
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL", value_parser = ["bash", "zsh", "fish"])]
+        shell: String,
+    },
+    /// Writes a manual page for each command
+    #[command(after_help = "Example:\n  writegate man ~/.local/share/man/man1")]
+    Man {
+        /// The directory, which is made if it is not there
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+}
+
+/// The commands as they are told of: each says how it can end.
+fn command() -> clap::Command {
+    fn told(command: clap::Command) -> clap::Command {
+        let help = command.get_after_help().map(|help| format!("{help}\n\n")).unwrap_or_default();
+        command.after_help(format!("{help}Exit codes: 0 fine, 1 failed, 2 wrong usage")).mut_subcommands(told)
+    }
+    told(Cli::command())
 }
 
 /// Runs the program: 0 is fine, 1 failed, 2 usage.
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // Nothing is left to tell if standard output or error is closed.
@@ -163,6 +201,7 @@ pub fn run() -> ExitCode {
         Command::Serve { config, data } => serve::run(config, data),
         Command::Demo { run_for, admin } => demo::run(run_for, admin),
         Command::Check { file, json } => check::run(&file, json),
+        Command::Import(args) => import::run(args),
         Command::Explain(args) => ask(explain::run(args)),
         Command::Status(args) => ask(status::run(args)),
         Command::Tap(args) => ask(tap::run(args)),
@@ -171,6 +210,8 @@ pub fn run() -> ExitCode {
         Command::Log(args) => log::run(&args),
         Command::Probe(args) => ask(probe::run(args)),
         Command::Token(args) => token::run(args),
+        Command::Completions { shell } => manual::completions(&shell),
+        Command::Man { directory } => manual::pages(&directory),
     };
     match result {
         Ok(code) => code,

@@ -7,6 +7,7 @@ mod commands;
 mod examples;
 mod file;
 mod harness;
+mod help;
 mod real;
 mod remote_write;
 mod resilience;

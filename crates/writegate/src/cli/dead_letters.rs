@@ -15,6 +15,9 @@ use crate::admin::api::{
 use crate::admin::moment::Utc;
 use crate::admin::query;
 
+/// How wide the names of a letter's properties are, with a gap.
+const KEY_WIDTH: usize = 13;
+
 #[derive(Debug, Args)]
 pub(super) struct LettersArgs {
     #[command(subcommand)]
@@ -197,8 +200,10 @@ fn letter_text(open: &OpenLetter) -> String {
         ("message", &open.protocol),
         ("contents", &counts),
     ] {
-        // Writing to a string cannot fail.
-        writeln!(text, "{key:<12} {}", plain(value)).unwrap_or_default();
+        for (index, line) in show::folded(&plain(value), show::WIDTH - KEY_WIDTH).iter().enumerate() {
+            // Writing to a string cannot fail.
+            writeln!(text, "{:<KEY_WIDTH$}{line}", if index == 0 { key } else { "" }).unwrap_or_default();
+        }
     }
     text.push('\n');
     text.push_str(&open.contents.iter().flat_map(series_lines).collect::<Vec<_>>().join("\n"));

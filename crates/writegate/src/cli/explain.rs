@@ -8,7 +8,7 @@ use clap::Args;
 use writegate_config::TenantName;
 
 use super::gateway::{AdminArgs, Gateway};
-use super::show::{plain, print};
+use super::show::{WIDTH, folded, plain, print};
 use crate::admin::query;
 use crate::explain::{self, Did, Explanation, explain};
 
@@ -68,15 +68,12 @@ fn offline(file: &Path, args: &ExplainArgs) -> anyhow::Result<Explanation> {
 fn text(explanation: &Explanation) -> String {
     let Explanation { tenant, series, admitted, refused, endpoints } = explanation;
     let mut text = format!("{} of tenant {tenant}", plain(series));
+    let mut say = |words: &str| folded(words, WIDTH).iter().for_each(|line| text.extend(["\n", line.as_str()]));
     if !admitted {
-        text.push_str(
-            "\nrefused: `tenants` does not list this tenant; nothing it sends is taken, no endpoint gets any of it",
-        );
+        say("refused: `tenants` does not list this tenant; nothing it sends is taken, no endpoint gets any of it");
     }
     if let Some(why) = refused {
-        // Writing to a string cannot fail.
-        write!(text, "\nrefused: {}; the gateway does not take this series, no endpoint gets it", plain(why))
-            .unwrap_or_default();
+        say(&format!("refused: {}; the gateway does not take this series, no endpoint gets it", plain(why)));
     }
     if *admitted && refused.is_none() && endpoints.is_empty() {
         text.push_str("\nNo endpoint is configured.");

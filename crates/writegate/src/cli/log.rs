@@ -21,8 +21,10 @@ pub(super) struct LogArgs {
 #[derive(Debug, Subcommand)]
 enum LogCommand {
     /// Reads every record once, and tells each place that is not as it was written. Exit code 1 if there is one
+    #[command(after_help = "Example:\n  writegate log verify /var/lib/writegate")]
     Verify(Directory),
     /// Shows segments, sizes, and how far each endpoint is
+    #[command(after_help = "Example:\n  writegate log stat /var/lib/writegate")]
     Stat(Directory),
 }
 

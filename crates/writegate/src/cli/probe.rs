@@ -10,11 +10,9 @@ use clap::{ArgGroup, Args};
 use serde_json::{Map, Value, json};
 use writegate_config::{Endpoint, Problems, TenantName};
 
-use super::show::{ProgressLine, bytes, plain, plural, print, tell, wrap};
+use super::show::{ProgressLine, WIDTH, bytes, plain, plural, print, tell, wrap};
 use crate::probe::{Plan, Report, probe};
 
-/// As wide as a terminal is for certain.
-const WIDTH: usize = 80;
 const CHECK_WIDTH: usize = 19;
 const ANSWER_WIDTH: usize = 11;
 
@@ -81,10 +79,20 @@ pub(super) async fn run(args: ProbeArgs) -> anyhow::Result<ExitCode> {
             print(&text(&report, &args, &plan.endpoint))?;
         }
         if let Some(trouble) = &report.trouble {
-            tell(&format!("writegate: {}; {}", plain(&trouble.error), trouble.what_to_do));
+            let hint = usual_paths(args.url.as_deref()).map(|hint| format!("; {hint}")).unwrap_or_default();
+            let told = format!("writegate: {}; {}{hint}", plain(&trouble.error), trouble.what_to_do);
+            tell(&wrap(&told, WIDTH).join("\n"));
         }
     }
     Ok(if report.usable { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Where remote write usually is, for a URL that cannot be one of it.
+fn usual_paths(url: Option<&str>) -> Option<&'static str> {
+    let usual = "the usual paths are /api/v1/write (Prometheus, VictoriaMetrics), /api/v1/push (Mimir) and /api/v1/receive (Thanos)";
+    let uri: http::Uri = url?.parse().ok()?;
+    let is_elsewhere = matches!(uri.path(), "" | "/") || uri.path().trim_end_matches('/').ends_with("/v1/metrics");
+    is_elsewhere.then_some(usual)
 }
 
 fn plan(args: &ProbeArgs) -> anyhow::Result<Plan> {
@@ -128,6 +136,7 @@ fn given(args: &ProbeArgs) -> anyhow::Result<Endpoint> {
             Some(hint) => format!("{} ({hint})", problem.message),
             None => problem.message,
         });
+        let messages = messages.map(|message| message.replace("remote_write[0].", ""));
         anyhow::anyhow!("the arguments describe no endpoint: {}", messages.collect::<Vec<_>>().join("; "))
     };
     let config = parsed.map_err(without_places)?.config;

@@ -6,6 +6,9 @@ use std::io::{IsTerminal as _, Write as _};
 
 pub(super) use crate::figures::{age, amount, bytes, count, dead_letters, plain, plural};
 
+/// As wide as a terminal is for certain.
+pub(super) const WIDTH: usize = 80;
+
 /// Prints to standard output. A reader who has seen enough is no failure.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
@@ -82,14 +85,16 @@ impl<const N: usize> Table<N> {
         self.rows.push(cells.map(|cell| plain(&cell)));
     }
 
-    /// The table without a line's end at its end.
+    /// The table without a line's end at its end, at most [`WIDTH`] wide: columns that have no room stand below their row, with
+    /// their names, unless they say nothing.
     pub(super) fn text(&self) -> String {
         let header = self.columns.map(|(name, _)| name.to_owned());
         let all = || std::iter::once(&header).chain(&self.rows);
         let widths: [usize; N] =
             std::array::from_fn(|column| all().map(|cells| cells[column].chars().count()).max().unwrap_or_default());
+        let shown = fitting(&widths);
         let line = |cells: &[String; N]| {
-            let cells = cells.iter().zip(widths).zip(self.columns);
+            let cells = cells.iter().zip(widths).zip(self.columns).take(shown);
             let padded: Vec<String> = cells
                 .map(|((cell, width), (_, align))| match align {
                     Align::Left => format!("{cell:<width$}"),
@@ -98,8 +103,55 @@ impl<const N: usize> Table<N> {
                 .collect();
             padded.join("  ").trim_end().to_owned()
         };
-        all().map(line).collect::<Vec<_>>().join("\n")
+        let mut lines: Vec<String> = if shown == 0 { Vec::new() } else { vec![line(&header)] };
+        for cells in &self.rows {
+            lines.extend((shown > 0).then(|| line(cells)));
+            lines.extend(self.below(cells, shown));
+        }
+        lines.join("\n")
     }
+
+    /// The cells from the column `from` on, with their names, as many in a line as there is room for.
+    fn below(&self, cells: &[String; N], from: usize) -> Vec<String> {
+        let mut lines: Vec<String> = Vec::new();
+        for (cell, (name, align)) in cells.iter().zip(self.columns).skip(from) {
+            let name = name.to_lowercase();
+            let told = match align {
+                _ if matches!(cell.as_str(), "" | "0" | "-") => continue,
+                Align::Right => format!("{name} {cell}"),
+                Align::Left => format!("{name}: {cell}"),
+            };
+            match lines.last_mut() {
+                Some(line) if line.chars().count() + told.chars().count() + 4 <= WIDTH => {
+                    line.push_str(", ");
+                    line.push_str(&told);
+                }
+                _ => lines.push(told),
+            }
+        }
+        lines.iter().flat_map(|line| hanging("  ", line)).collect()
+    }
+}
+
+/// How many columns of these widths stand side by side.
+fn fitting(widths: &[usize]) -> usize {
+    let mut room = WIDTH + 2;
+    widths.iter().take_while(|width| room.checked_sub(**width + 2).inspect(|rest| room = *rest).is_some()).count()
+}
+
+/// Lines of at most [`WIDTH`], each behind `margin`, those after the first two columns deeper.
+fn hanging(margin: &str, text: &str) -> Vec<String> {
+    let lines = folded(text, WIDTH - margin.len() - 2).into_iter().enumerate();
+    lines.map(|(index, line)| format!("{margin}{}{line}", if index == 0 { "" } else { "  " })).collect()
+}
+
+/// As [`wrap`], but a word that is longer than a line is broken.
+pub(super) fn folded(text: &str, width: usize) -> Vec<String> {
+    let broken = |line: String| {
+        let letters: Vec<char> = line.chars().collect();
+        letters.chunks(width).map(|part| part.iter().collect::<String>()).collect::<Vec<_>>()
+    };
+    wrap(text, width).into_iter().flat_map(broken).collect()
 }
 
 #[cfg(test)]
@@ -112,6 +164,30 @@ mod tests {
         table.row(["a".into(), "1".into(), "no\n\u{1b}[31mgood".into()]);
         table.row(["ännchen".into(), "123456".into(), String::new()]);
         assert_eq!(table.text(), "NAME      COUNT  WORDS\na             1  no  [31mgood\nännchen  123456");
+    }
+
+    #[test]
+    fn what_has_no_room_in_a_table_stands_below_its_row_and_nothing_is_cut() {
+        let mut table =
+            Table::new([("ID", Align::Right), ("NAME", Align::Left), ("COUNT", Align::Right), ("WORDS", Align::Left)]);
+        table.row(["17".into(), "a".repeat(70), "0".into(), "short".into()]);
+        table.row(["18".into(), "b".into(), "3".into(), format!("one {} two", "w".repeat(90))]);
+        let text = table.text();
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[..3], ["ID  NAME".to_owned(), format!("17  {}", "a".repeat(70)), "  words: short".to_owned()]);
+        assert_eq!(lines[3..6], ["18  b", "  count 3", "  words: one"]);
+        assert_eq!(
+            lines[6..],
+            [format!("    {}", "w".repeat(76)), format!("    {}", "w".repeat(14)), "    two".to_owned()]
+        );
+        let mut wide = Table::new([("NAME", Align::Left)]);
+        wide.row(["n".repeat(100)]);
+        assert!(
+            wide.text().starts_with("  name:\n") && wide.text().lines().all(|line| line.len() <= WIDTH),
+            "{}",
+            wide.text()
+        );
     }
 
     #[test]

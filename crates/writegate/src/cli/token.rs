@@ -24,12 +24,14 @@ pub(super) struct TokenArgs {
 #[derive(Debug, Subcommand)]
 enum TokenCommand {
     /// Makes a key pair: the private key, PEM, readable for its owner only
+    #[command(after_help = "Example:\n  writegate token keypair blue.pem")]
     Keypair {
         /// A file that does not exist yet
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
     /// Prints a token for a tenant's senders
+    #[command(after_help = "Example:\n  writegate token create demo team-blue blue.pem > blue.token")]
     Create {
         /// The instance the token is for: `audience` in the configuration is opstrace-cluster-INSTANCE
         instance: String,
@@ -43,6 +45,7 @@ enum TokenCommand {
         lifetime: Duration,
     },
     /// Prints the ids of the keys of a key set
+    #[command(after_help = "Example:\n  writegate token list keys.json")]
     List {
         /// The key set
         #[arg(value_name = "KEYSET")]
@@ -52,6 +55,7 @@ enum TokenCommand {
         json: bool,
     },
     /// Adds a key to a key set, which is made if it does not exist, and prints its id
+    #[command(after_help = "Example:\n  writegate token add keys.json blue.pem")]
     Add {
         /// The key set
         #[arg(value_name = "KEYSET")]
@@ -61,6 +65,9 @@ enum TokenCommand {
         key_file: PathBuf,
     },
     /// Takes a key out of a key set: its tokens are refused from then on
+    #[command(
+        after_help = "Example:\n  writegate token remove keys.json \"$(writegate token list keys.json | head -n 1)\""
+    )]
     Remove {
         /// The key set
         #[arg(value_name = "KEYSET")]
@@ -73,6 +80,7 @@ enum TokenCommand {
         force: bool,
     },
     /// Adds a token to a file of revoked ones
+    #[command(after_help = "Example:\n  writegate token revoke revoked.txt \"$(cat blue.token)\"")]
     Revoke {
         /// The file that `revoked_file` names
         #[arg(value_name = "FILE")]

@@ -97,6 +97,7 @@ pub(super) fn path_tenant<'p>(
         Route::Otlp if dialect != Dialect::Grpc => Ok(PathTenant::None),
         Route::Grpc if !listener.grpc => Err(Refusal::Off { what: "OTLP over gRPC", key: "grpc" }),
         Route::Grpc => Ok(PathTenant::None),
+        Route::OtherSignal => Err(Refusal::OtherSignal),
         Route::Write(_) | Route::Otlp | Route::NotFound => Err(Refusal::NotFound),
     }
 }

@@ -67,6 +67,10 @@ impl Reason {
 pub(super) enum Refusal {
     #[error("nothing is served at this path; push to /api/v1/write (wg-not-found)")]
     NotFound,
+    #[error(
+        "only metrics are taken, neither traces nor logs; push metrics to /v1/metrics or /api/v1/write (wg-not-found)"
+    )]
+    OtherSignal,
     #[error("{what} is not taken here; push to another listener, or write `{key}: true` into this one (wg-otlp-off)")]
     Off { what: &'static str, key: &'static str },
     #[error("a push is a POST (wg-method)")]
@@ -132,7 +136,7 @@ impl From<Denied> for Refusal {
 impl Refusal {
     pub(super) const fn status(&self) -> StatusCode {
         match self {
-            Self::NotFound | Self::Off { .. } => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::OtherSignal | Self::Off { .. } => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
@@ -168,7 +172,7 @@ impl Refusal {
     /// What it counts as; `None` where no data was offered.
     pub(super) const fn reason(&self) -> Option<Reason> {
         match self {
-            Self::NotFound | Self::Off { .. } | Self::Method | Self::Late => None,
+            Self::NotFound | Self::OtherSignal | Self::Off { .. } | Self::Method | Self::Late => None,
             Self::Unauthenticated(_) | Self::NoKeys(_) => Some(Reason::Unauthenticated),
             Self::Forbidden => Some(Reason::Forbidden),
             Self::Unsupported(_) => Some(Reason::Unsupported),

@@ -11,6 +11,8 @@ pub(super) enum Route<'p> {
     Otlp,
     /// OTLP metrics over gRPC.
     Grpc,
+    /// OTLP of another kind: traces, logs, profiles.
+    OtherSignal,
     /// Nothing is served here.
     NotFound,
 }
@@ -39,6 +41,9 @@ pub(super) fn route(path: &str) -> Route<'_> {
     if path == grpc::EXPORT {
         return Route::Grpc;
     }
+    if is_other_signal(path) {
+        return Route::OtherSignal;
+    }
     let name = |segment| Route::Write(PathTenant::Name(segment));
     if let Some(tenant) = middle(path, "/api/metrics/v1/", "/api/v1/receive") {
         return name(tenant);
@@ -47,6 +52,13 @@ pub(super) fn route(path: &str) -> Route<'_> {
         return Route::Write(PathTenant::Account(account));
     }
     middle(path, "/", "/api/v1/write").map_or(Route::NotFound, name)
+}
+
+/// Where an exporter sends what is no metrics, beside where it sends those.
+fn is_other_signal(path: &str) -> bool {
+    let of_http = path.strip_prefix("/api/v1/otlp").or_else(|| path.strip_prefix("/otlp")).unwrap_or(path);
+    let is_grpc = path.starts_with("/opentelemetry.proto.collector.") && path.ends_with("Service/Export");
+    is_grpc || matches!(of_http, "/v1/traces" | "/v1/logs" | "/v1development/profiles")
 }
 
 /// The one path segment between `prefix` and `suffix`.
@@ -78,6 +90,14 @@ mod tests {
             check(path, Route::Otlp);
         }
         check("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", Route::Grpc);
+        for path in [
+            "/v1/traces",
+            "/otlp/v1/logs",
+            "/api/v1/otlp/v1/traces",
+            "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+        ] {
+            check(path, Route::OtherSignal);
+        }
         check("/team-a/api/v1/write", Route::Write(PathTenant::Name("team-a")));
         check("/api/metrics/v1/team-a/api/v1/receive", Route::Write(PathTenant::Name("team-a")));
         check("/insert/12:3/prometheus/api/v1/write", Route::Write(PathTenant::Account("12:3")));

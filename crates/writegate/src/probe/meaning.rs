@@ -402,9 +402,9 @@ fn latency(facts: &Facts) -> Option<Row> {
     let mut took: Vec<f64> = answered.map(|said| said.took.as_secs_f64() * 1e3).collect();
     took.sort_by(f64::total_cmp);
     let (median, longest) = (took.get(took.len() / 2)?, took.last()?);
-    Some(row(
-        "latency",
-        format!("{median:.1} ms"),
-        format!("the median of {} requests; the longest {longest:.1} ms", took.len()),
-    ))
+    let detail = match took.len() {
+        1 => "of one request".to_owned(),
+        requests => format!("the median of {requests} requests; the longest {longest:.1} ms"),
+    };
+    Some(row("latency", format!("{median:.1} ms"), detail))
 }

@@ -85,7 +85,8 @@ fn status_shows_tenants_and_endpoints_as_tables_and_as_json() {
         assert_eq!((lines[1][0], lines[1][2], lines[1][3]), ("default", "2", "2"), "{ran:?}");
         assert_eq!(lines[3][..3], ["TENANT", "ENDPOINT", "STATE"]);
         assert_eq!(lines[4][..3], ["default", "a", "ok"]);
-        assert_eq!(lines[5][..3], ["default", "down", "held (401)"]);
+        assert_eq!(lines[6][..3], ["default", "down", "held (401)"], "{}", ran.out);
+        assert!(ran.out.lines().all(|line| line.chars().count() <= 80), "{}", ran.out);
         assert!(ran.out.contains("no [31m entry") && !ran.out.contains('\u{1b}'), "{}", ran.out);
         assert!(ran.out.contains("1 dead letter, "), "{}", ran.out);
         let reasons = good(&gateway, &["status", "--reasons"]).await.out;
@@ -125,7 +126,7 @@ fn explain_says_the_same_offline_and_of_a_running_gateway() {
         assert!(dropped.contains("a: does not get it: rule 1\n"), "{dropped}");
         let nameless = good(&gateway, &["explain", "--tenant", "default", "{job=\"x\"}"]).await.out;
         let expected = "{job=\"x\"} of tenant default\nrefused: no metric name; the gateway does not take this series, no \
-                        endpoint gets it\n";
+                        endpoint gets\nit\n";
         assert_eq!(nameless, expected);
         std::fs::write(file, "remote_write: [{nome: a}]").unwrap();
         let ran = run(&["explain", "--config", file, "--tenant", "default", "up"]).await;
@@ -155,12 +156,13 @@ fn a_replay_is_begun_waited_for_listed_and_cancelled() {
         assert!(ran.out.starts_with("Replay 3 begins.") && ran.out.contains("--cancel 3"), "{ran:?}");
         let list = good(&gateway, &["replay", "--list"]).await.out;
         let lines: Vec<Vec<&str>> = list.lines().map(cells).collect();
-        let header =
-            ["ID", "TENANT", "ENDPOINT", "STATE", "DONE", "SAMPLES", "DELIVERED", "RATE", "BEGUN", "FROM", "TO"];
+        let header = ["ID", "TENANT", "ENDPOINT", "STATE", "DONE", "SAMPLES", "DELIVERED", "RATE"];
         assert_eq!(lines[0], header, "{list}");
-        assert_eq!(lines[2][..8], ["2", "default", "a", "done", "100%", "3", "3", "no limit"], "{list}");
-        assert_eq!((lines[2].len(), lines[2][9]), (11, "earliest"), "{list}");
-        assert_eq!(lines[3][..8], ["3", "default", "a", "running", "0%", "3", "0", "10/s"], "{list}");
+        let row = |id: &str| lines.iter().position(|line| line[0] == id).unwrap();
+        assert_eq!(lines[row("2")], ["2", "default", "a", "done", "100%", "3", "3", "no limit"], "{list}");
+        let below = lines[row("2") + 1][0];
+        assert!(below.starts_with("begun: ") && below.contains(", from: earliest"), "{list}");
+        assert_eq!(lines[row("3")], ["3", "default", "a", "running", "0%", "3", "0", "10/s"], "{list}");
         let ran = good(&gateway, &["replay", "--cancel", "3"]).await;
         assert!(ran.out.starts_with("Replay 3 of default to a is cancelled: 0 samples"), "{ran:?}");
         let ran = ask(&gateway, &["replay", "--cancel", "3"]).await;
@@ -232,9 +234,12 @@ fn dead_letters_are_listed_shown_tried_again_and_dropped() {
         let gateway = with_letters(&sink).await;
         let list = good(&gateway, &["dead-letters", "list", "--endpoint", "a", "--tenant", "default"]).await.out;
         let lines: Vec<Vec<&str>> = list.lines().map(cells).collect();
-        assert_eq!(lines[0], ["ID", "TENANT", "ENDPOINT", "REASON", "REFUSED", "SERIES", "SIZE", "EXAMPLE", "WORDS"]);
-        assert_eq!((lines.len(), lines[1][1], lines[1][2], lines[1][3]), (3, "default", "a", "400"), "{list}");
-        assert!(list.contains("no such names here"), "{list}");
+        assert_eq!(lines[0], ["ID", "TENANT", "ENDPOINT", "REASON", "REFUSED", "SERIES", "SIZE"]);
+        let rows: Vec<_> = lines.iter().filter(|line| line[0].parse::<u64>().is_ok()).collect();
+        assert_eq!((rows.len(), rows[0][1], rows[0][2], rows[0][3]), (2, "default", "a", "400"), "{list}");
+        let words: Vec<&str> = list.split_whitespace().collect();
+        assert!(words.join(" ").contains("no such names here"), "{list}");
+        assert!(list.contains("  example: bad_") && list.lines().all(|line| line.chars().count() <= 80), "{list}");
         let page = good(&gateway, &["dead-letters", "list", "--limit", "1", "--json"]).await.json();
         let id = page["letters"][0]["id"].to_string();
         assert_eq!((page["letters"].as_array().unwrap().len(), page["next"].to_string()), (1, id.clone()));

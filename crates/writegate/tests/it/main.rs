@@ -23,6 +23,8 @@ mod endpoint_files;
 mod endpoints;
 mod faults;
 mod harness;
+mod help;
+mod import;
 mod ingest_v1;
 mod ingest_v2;
 mod isolation;

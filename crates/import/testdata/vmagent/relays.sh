@@ -1,0 +1,24 @@
+# vmagent that takes remote write and sends it on
+/usr/local/bin/vmagent \
+  -httpListenAddr=:8429 \
+  -httpAuth.username=senders -httpAuth.password=file:///etc/vmagent/senders.pw \
+  -tls -tlsCertFile=/etc/vmagent/tls.crt -tlsKeyFile=/etc/vmagent/tls.key \
+  -maxInsertRequestSize=64MiB \
+  -remoteWrite.tmpDataPath=/var/lib/vmagent \
+  -remoteWrite.maxDiskUsagePerURL=10GiB,20GiB \
+  -remoteWrite.relabelConfig=global.yml \
+  -remoteWrite.label=datacenter=eu-1 -remoteWrite.label='price=5$' \
+  -remoteWrite.url=https://victoria.example.org/api/v1/write \
+  -remoteWrite.url=https://mimir.example.org/api/v1/push \
+  -remoteWrite.url=https://victoria.example.org/api/v1/write \
+  -remoteWrite.basicAuth.username=,mimir -remoteWrite.basicAuth.passwordFile=,/etc/vmagent/mimir.pw \
+  -remoteWrite.bearerTokenFile=/etc/vmagent/victoria.token,,/etc/vmagent/second.token \
+  -remoteWrite.headers=,'X-Scope-OrgID: team-a^^X-Other: b' \
+  -remoteWrite.urlRelabelConfig=,,second.yml \
+  -remoteWrite.forceVMProto=true,false,true -remoteWrite.forcePromProto=false,true,false \
+  -remoteWrite.sendTimeout=20s \
+  -remoteWrite.tlsServerName=',"mimir.example.org"' \
+  -remoteWrite.tlsInsecureSkipVerify=false,true,false \
+  -remoteWrite.queues=8 -remoteWrite.significantFigures=3 \
+  -remoteWrite.streamAggr.config=,aggr.yml \
+  -loggerFormat=json
