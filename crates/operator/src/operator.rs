@@ -47,6 +47,8 @@ const CONFLICTS_UNTOLD: u32 = 5;
 struct Failure {
     times: u32,
     until: Instant,
+    /// Whether everything was looked at again since: it wakes nobody a second time.
+    woke: bool,
 }
 
 #[derive(Debug)]
@@ -98,7 +100,8 @@ impl Operator {
             self.previous = files::previous(&self.settings.config.file.path);
         }
         loop {
-            let retry = self.failures.values().map(|failure| failure.until).chain(self.reconsider).min();
+            let asleep = self.failures.values().filter(|failure| !failure.woke).map(|failure| failure.until);
+            let retry = asleep.chain(self.reconsider).min();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -145,8 +148,10 @@ impl Operator {
         };
         let needs: Vec<SourceKey> =
             needs.into_iter().filter(|source| due(&self.failures, &source.to_string())).collect();
-        let changes: Vec<Change> =
-            changes.into_iter().filter(|change| due(&self.failures, &change.object())).take(AT_ONCE).collect();
+        // The second change of an object would be one of a version that is no more.
+        let mut objects: HashSet<String> = HashSet::new();
+        let mut first = |change: &Change| due(&self.failures, &change.object()) && objects.insert(change.object());
+        let changes: Vec<Change> = changes.into_iter().filter(|change| first(change)).take(AT_ONCE).collect();
         self.forget_failures(now);
         let idle = needs.is_empty() && changes.is_empty();
         if !needs.is_empty() {
@@ -285,8 +290,9 @@ impl Operator {
 
     fn fail(&mut self, object: String, verb: &str, error: &Refused) {
         let now = Instant::now();
-        let failure = self.failures.entry(object.clone()).or_insert(Failure { times: 0, until: now });
+        let failure = self.failures.entry(object.clone()).or_insert(Failure { times: 0, until: now, woke: false });
         failure.times += 1;
+        failure.woke = false;
         let quiet = error.is_conflict() && failure.times <= CONFLICTS_UNTOLD;
         let pause = if quiet {
             // What is there was read again: the next attempt will do.
@@ -313,9 +319,8 @@ impl Operator {
             }
             keep
         });
-        for failure in self.failures.values_mut().filter(|failure| failure.until <= now) {
-            // It wakes nobody a second time.
-            failure.until = now + LAST_PAUSE;
+        for failure in self.failures.values_mut() {
+            failure.woke |= failure.until <= now;
         }
     }
 
@@ -332,7 +337,7 @@ impl Operator {
             Err(error) => {
                 tracing::warn!(%error, "the file for the gateway could not be written, which is tried again");
                 let until = Instant::now() + FIRST_PAUSE * 10;
-                self.failures.insert(files::OBJECT.to_owned(), Failure { times: 1, until });
+                self.failures.insert(files::OBJECT.to_owned(), Failure { times: 1, until, woke: false });
             }
         }
     }

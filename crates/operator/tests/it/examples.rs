@@ -72,6 +72,21 @@ fn every_operators_file_is_read() {
         .unwrap_or_else(|problems| panic!("{problems}"));
 }
 
+/// Kustomize gives a generated ConfigMap a hash, and puts that name wherever a role names a resource of the old one.
+#[test]
+fn no_role_names_what_kustomize_renames() {
+    for directory in ["kustomize/operator", "kustomize/gateway"] {
+        let kustomization = read(&format!("{directory}/kustomization.yaml"));
+        let (_, generated) = kustomization.split_once("configMapGenerator:\n").unwrap();
+        let names = generated.lines().filter_map(|line| line.strip_prefix("- name: ")?.split(' ').next());
+        let roles = read(&format!("{directory}/rbac.yaml"));
+        let (_, named) = roles.split_once("resourceNames:\n").unwrap();
+        for name in names {
+            assert!(!named.lines().any(|line| line.trim() == format!("- {name}")), "{directory}: {name}");
+        }
+    }
+}
+
 /// Writes them anew with `UPDATE_DEPLOY=1`.
 #[test]
 fn generated_manifests_are_what_the_program_prints() {

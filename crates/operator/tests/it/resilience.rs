@@ -2,7 +2,9 @@
 //!
 //! `WRITEGATE_EDITS` (200) is how often each of two writers edits one Prometheus object.
 
-use kube_double::Act;
+use std::time::Duration;
+
+use kube_double::{Act, Verb};
 use serde_json::{Value as Json, json};
 
 use crate::harness::{Cluster, KEY};
@@ -59,6 +61,25 @@ async fn r_g18_no_concurrent_edit_is_lost_and_errors_are_tried_again_within_seco
         .await;
     assert_eq!(double.faults_left(), 0);
     cluster.ready_reason("monitoring", "x", "Applied").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conflict_with_what_is_wanted_no_more_delays_nothing() {
+    let cluster = Cluster::new("prometheus_template: {spec: {replicas: 1}}").await;
+    for namespace in ["monitoring", "a", "b", "c"] {
+        cluster.namespace(namespace, &[(KEY, "target")]);
+        cluster.secret(namespace, "target", json!({}), json!({"remote-write": "url: https://x.example/"}));
+    }
+    // The first change of the object meets a conflict. When it could be tried again it is on its way to Prometheus objects that are
+    // there by then, and nothing is told of it for a while.
+    if let Some(double) = cluster.server.double() {
+        double.fault(1, Act::answer(409), |request| request.verb.is_write() && request.is_on("remotewrites/status"));
+        double.fault(16, Act::answer(409), |request| request.verb == Verb::Patch && request.is_on("prometheuses"));
+    }
+    cluster.remote_write("monitoring", "x", plain("https://x.example/"));
+    let _operator = cluster.operator();
+    let applied = || cluster.ready("monitoring", "x")["message"] == "applied to 4 Prometheus objects";
+    cluster.within(Duration::from_secs(15), "it is told at once", applied).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
