@@ -79,20 +79,11 @@ pub(super) async fn run(args: ProbeArgs) -> anyhow::Result<ExitCode> {
             print(&text(&report, &args, &plan.endpoint))?;
         }
         if let Some(trouble) = &report.trouble {
-            let hint = usual_paths(args.url.as_deref()).map(|hint| format!("; {hint}")).unwrap_or_default();
-            let told = format!("writegate: {}; {}{hint}", plain(&trouble.error), trouble.what_to_do);
+            let told = format!("writegate: {}; {}", plain(&trouble.error), trouble.what_to_do);
             tell(&wrap(&told, WIDTH).join("\n"));
         }
     }
     Ok(if report.usable { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Where remote write usually is, for a URL that cannot be one of it.
-fn usual_paths(url: Option<&str>) -> Option<&'static str> {
-    let usual = "the usual paths are /api/v1/write (Prometheus, VictoriaMetrics), /api/v1/push (Mimir) and /api/v1/receive (Thanos)";
-    let uri: http::Uri = url?.parse().ok()?;
-    let is_elsewhere = matches!(uri.path(), "" | "/") || uri.path().trim_end_matches('/').ends_with("/v1/metrics");
-    is_elsewhere.then_some(usual)
 }
 
 fn plan(args: &ProbeArgs) -> anyhow::Result<Plan> {
