@@ -144,6 +144,17 @@ impl Browser {
     }
 }
 
+impl Drop for Browser {
+    /// A test that failed kills the driver, which leaves its Chromium behind.
+    fn drop(&mut self) {
+        let driver = self.process.id();
+        let children = std::fs::read_to_string(format!("/proc/{driver}/task/{driver}/children")).unwrap_or_default();
+        for child in children.split_whitespace() {
+            drop(std::process::Command::new("kill").arg(child).status());
+        }
+    }
+}
+
 /// Keys that are no letters (WebDriver, "Keyboard Actions").
 pub(crate) mod key {
     pub(crate) const TAB: &str = "\u{e004}";

@@ -22,14 +22,15 @@ const refresh = async () => {
   const answer = await fetch(location.href, { headers: { accept: "text/html" } });
   if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  // A part that came or went, like what else is wrong: then all of them are exchanged, unless somebody is at work in them.
+  const ids = page => [...page.querySelectorAll("main > [data-part]")].map(part => part.id).join();
+  if (ids(document) !== ids(fresh) && !byId("main").contains(document.activeElement)) {
+    byId("main").replaceWith(document.adoptNode(fresh.getElementById("main")));
+  }
   for (const old of document.querySelectorAll("[data-part]")) {
     const part = fresh.getElementById(old.id);
     if (part) exchange(old, document.adoptNode(part));
   }
-  // One that came or went, like what else is wrong: the order of parts is the page's.
-  const ids = page => [...page.querySelectorAll("main > [data-part]")].map(part => part.id).join();
-  const main = fresh.querySelector("main");
-  if (main && ids(document) !== ids(fresh) && !byId("main").contains(document.activeElement)) byId("main").replaceWith(document.adoptNode(main));
 };
 
 const keep = () => {
