@@ -223,7 +223,12 @@ pub(crate) const LOG: Section = Section {
     title: "log",
     keys: &[
         key("path", "directory", "data", "where the log is; relative to the working directory"),
-        key("retain", "duration", "2h", "how long records stay after every endpoint has them"),
+        key(
+            "retain",
+            "duration",
+            "2h",
+            "how long records stay at least, from their receipt on, also those that every endpoint has: what can be replayed",
+        ),
         key("max_size", "size", "20GiB", "per tenant; at least 1MiB"),
         key("max_total_size", "size or percent", "90%", "all tenants together; percent of the file system"),
         key("min_free", "size", "1GiB", "what the file system must keep free"),

@@ -261,7 +261,7 @@ const fn what_is_wrong(status: Option<u16>) -> &'static str {
     match status {
         Some(401) => "the credential is not taken",
         Some(403) => "the credential may not write this tenant's data",
-        Some(404 | 405) => "the URL is not one that takes remote write",
+        Some(404 | 405) => "the URL is not one that takes remote write, or the server does not take it yet",
         Some(407) => "the proxy wants a credential",
         Some(300..=399) => "the URL is another by now",
         _ => "the answer says what",

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use dead_letters::Totals;
 use remote_write::Counts;
 
-use super::api::{Book, ConfiguredEndpoint, EndpointStatus, Kept, Ledger, LedgerRow, Status, TenantStatus};
+use super::api::{Book, ConfiguredEndpoint, EndpointStatus, Growing, Kept, Ledger, LedgerRow, Status, TenantStatus};
 use super::findings::findings;
 use super::history::Past;
 use super::replays;
@@ -80,6 +80,9 @@ fn of_row(app: &App, past: &Past, row: &Row, endpoints: &[Arc<Endpoint>], kept: 
     let health = endpoint.map(|endpoint| endpoint.health.of(row.tenant.as_str())).unwrap_or_default();
     let delivered = balance.books.delivered.samples;
     let age = app.oldest_unsent_age(row).map_or(0.0, |age| age.as_secs_f64());
+    let letters = letters_of(kept, row);
+    // What was tried again or dropped is dealt with; and for an endpoint that is gone nothing is to be done.
+    let matters = |fate: &Growing| endpoint.is_some() && (*fate != Growing::DeadLettered || letters > 0);
     EndpointStatus {
         tenant: row.tenant.to_string(),
         endpoint: row.endpoint.clone(),
@@ -99,9 +102,9 @@ fn of_row(app: &App, past: &Past, row: &Row, endpoints: &[Arc<Endpoint>], kept: 
         held: health.held.map(|code| code.as_u16()),
         last_error: health.error,
         last_refusal: health.refusal,
-        dead_letters: letters_of(kept, row),
+        dead_letters: letters,
         searching: health.searches > 0,
-        growing: past.growing(row),
+        growing: past.growing(row).into_iter().filter(matters).collect(),
         balances: balance.balances(),
     }
 }
