@@ -79,7 +79,8 @@ pub(super) async fn run(args: ProbeArgs) -> anyhow::Result<ExitCode> {
             print(&text(&report, &args, &plan.endpoint))?;
         }
         if let Some(trouble) = &report.trouble {
-            let hint = usual_paths(args.url.as_deref()).map(|hint| format!("; {hint}")).unwrap_or_default();
+            let hint = usual_paths(args.url.as_deref()).filter(|_| !trouble.what_to_do.contains("/api/v1/write"));
+            let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
             let told = format!("writegate: {}; {}{hint}", plain(&trouble.error), trouble.what_to_do);
             tell(&wrap(&told, WIDTH).join("\n"));
         }

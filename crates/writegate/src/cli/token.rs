@@ -66,7 +66,7 @@ enum TokenCommand {
     },
     /// Takes a key out of a key set: its tokens are refused from then on
     #[command(
-        after_help = "Example:\n  writegate token remove keys.json \"$(writegate token list keys.json | head -n 1)\""
+        after_help = "Example:\n  writegate token remove keys.json \\\n    \"$(writegate token list keys.json | head -n 1)\""
     )]
     Remove {
         /// The key set

@@ -25,7 +25,7 @@ fn what_is_printed_passes_the_check_and_notes_go_to_standard_error() {
 
         std::fs::write(&theirs, HALF).unwrap();
         let ran = run(&["import", "prometheus", &theirs]).await;
-        let told = format!("{theirs}:1:62: missing: unknown key `no_such_key`");
+        let told = format!("{theirs}:1:57: missing: unknown key `no_such_key`");
         assert!(ran.code == 1 && ran.err.contains(&told) && ran.err.contains("--force"), "{told}\n{ran:?}");
         assert!(ran.out.contains("NOT CARRIED OVER") && ran.out.contains("# - url: http://c/d"), "{ran:?}");
         std::fs::write(&ours, &ran.out).unwrap();
