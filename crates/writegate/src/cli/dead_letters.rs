@@ -50,8 +50,8 @@ enum Action {
         output: Output,
     },
     /// Sends them to their endpoints again; those that are taken are no dead letters any more
-    #[command(after_help = "Examples:\n  writegate dead-letters retry --endpoint mimir\n  \
-        writegate dead-letters retry 17 18\n\n\
+    #[command(after_help = "Examples:\n  writegate dead-letters retry 17 18\n  \
+        writegate dead-letters retry --endpoint mimir\n\n\
         Without an id all that match are tried. Exit code 1 if an endpoint refused one again.")]
     Retry {
         #[command(flatten)]
@@ -60,8 +60,8 @@ enum Action {
         output: Output,
     },
     /// Deletes them for good; the ledger counts their samples as dropped
-    #[command(after_help = "Examples:\n  writegate dead-letters drop --endpoint mimir --tenant team-a\n  \
-        writegate dead-letters drop 17 18\n\n\
+    #[command(after_help = "Examples:\n  writegate dead-letters drop 17 18\n  \
+        writegate dead-letters drop --endpoint mimir --tenant team-a\n\n\
         Without an id all that match are dropped. On a terminal you are asked first.")]
     Drop {
         #[command(flatten)]
