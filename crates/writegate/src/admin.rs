@@ -36,6 +36,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use writegate_config::{AdminCredential, TenantName};
@@ -49,6 +50,7 @@ use self::route::Route;
 use self::tap::Events;
 use crate::app::App;
 use crate::chain::Chain;
+use crate::connection::{Serving, Watched};
 use crate::explain::{self, Explanation, explain};
 use crate::offload::offload;
 use crate::tls;
@@ -59,6 +61,13 @@ const TEXT: &str = "text/plain; charset=utf-8";
 
 /// A body is there within this time.
 const BODY_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Open connections: those beyond wait in the kernel's queue, so that they take no descriptor from the data.
+const MOST_CONNECTIONS: usize = 512;
+/// How long a header may take, and how long a peer may take nothing of its answer: what it does not take stays in memory.
+const STALLED_AFTER: std::time::Duration = std::time::Duration::from_secs(30);
+/// Between requests hyper's own bound holds; a tap may say nothing for long.
+const SILENT_FOR: std::time::Duration = std::time::Duration::from_hours(24);
 
 type Answer = Response<Either<Full<Bytes>, Events>>;
 
@@ -77,9 +86,13 @@ pub(crate) async fn run(app: Arc<App>, socket: TcpListener, stop: CancellationTo
     let past = Past::new(&app);
     let (snapshots, moving) = (Snapshots::default(), Arc::default());
     let admin = Arc::new(Admin { app, past, snapshots, moving, stop: stop.clone() });
-    let connections = TaskTracker::new();
+    let (connections, places) = (TaskTracker::new(), Arc::new(Semaphore::new(MOST_CONNECTIONS)));
     connections.spawn(remember(Arc::clone(&admin), stop.clone()));
     loop {
+        let place = tokio::select! {
+            () = stop.cancelled() => break,
+            place = Arc::clone(&places).acquire_owned() => place,
+        };
         let stream = tokio::select! {
             () = stop.cancelled() => break,
             accepted = socket.accept() => match accepted {
@@ -92,7 +105,10 @@ pub(crate) async fn run(app: Arc<App>, socket: TcpListener, stop: CancellationTo
             },
         };
         let (admin, stop) = (Arc::clone(&admin), stop.clone());
-        connections.spawn(greet(admin, stream, stop));
+        connections.spawn(async move {
+            greet(admin, stream, stop).await;
+            drop(place);
+        });
     }
     connections.close();
     connections.wait().await;
@@ -115,12 +131,18 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     stop: CancellationToken,
 ) {
+    let serving = Serving::default();
     let service = service_fn(|request| {
-        let admin = Arc::clone(&admin);
-        async move { Ok::<_, std::convert::Infallible>(respond(admin, request).await) }
+        let (admin, serving) = (Arc::clone(&admin), serving.begin());
+        async move {
+            let answer = respond(admin, request).await;
+            drop(serving);
+            Ok::<_, std::convert::Infallible>(answer)
+        }
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new());
+    let stream = Watched::new(stream, serving.clone(), STALLED_AFTER, SILENT_FOR);
     let connection = server.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let served = tokio::select! {

@@ -17,6 +17,7 @@ mod replay;
 mod retry;
 mod rules;
 mod search;
+mod secrets;
 mod send;
 mod settle;
 mod task;

@@ -8,9 +8,9 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|letter| if acts(letter) { ' ' } else { letter }).collect::<String>().trim().to_owned()
 }
 
-/// Characters that change the direction of those around them (Unicode Standard Annex #9).
+/// Characters that change the direction of those around them (Unicode Standard Annex #9), end a line, or are not seen.
 const fn turns(letter: char) -> bool {
-    matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    matches!(letter, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// `85`, `1.2k`, `34M`: three digits say enough.
@@ -90,5 +90,6 @@ mod tests {
     #[test]
     fn nothing_in_a_text_acts_on_the_terminal_or_turns_the_line() {
         assert_eq!(plain("\u{1b}[2J\u{202e}gpj.exe\u{2066}\n x\u{7}"), "[2J gpj.exe   x");
+        assert_eq!(plain("a\u{200b}b\u{2028}c\u{feff}d"), "a b c d");
     }
 }

@@ -2,7 +2,6 @@
 
 mod answer;
 mod body;
-mod connection;
 mod dialect;
 mod examine;
 mod grpc;
@@ -32,12 +31,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use writegate_config::{Config, Listener};
 
-use self::connection::{Serving, Watched};
 pub(crate) use self::push::Gate;
 #[cfg(test)]
 pub(crate) use self::push::push_in_simulation;
 pub(crate) use self::refusal::Reason;
 use crate::auth::{Authentication, Peer};
+use crate::connection::{Serving, Watched};
 use crate::counters::{DISK_SECONDS, Histogram};
 use crate::tenant::Tenants;
 use crate::throttle::Throttle;

@@ -12,6 +12,7 @@ mod buffer;
 mod chain;
 pub mod cli;
 mod clock;
+mod connection;
 mod counters;
 mod dead_letters;
 mod delivery;

@@ -21,8 +21,10 @@ use writegate_config as config;
 
 use super::form::Payload;
 use super::outcome::{self, Outcome, Trouble};
+use super::secrets::Secrets;
 use crate::chain::Chain;
 use crate::clock;
+use crate::figures::plain;
 use crate::ledger::Refusal;
 
 /// What is kept of an endpoint's words; the rest, however long, is not read.
@@ -115,7 +117,7 @@ impl Client {
         self.tell_of_tls(&endpoint.name);
         match exchanged {
             // The status is the answer: its words may take a little longer.
-            Ok((response, sent)) => read(endpoint, response, payload, &sent).await,
+            Ok((response, secrets)) => read(endpoint, response, payload, &secrets).await,
             Err(answer) => answer,
         }
     }
@@ -128,7 +130,7 @@ impl Client {
         payload: &Payload,
     ) -> Result<Heard, String> {
         match self.exchange(endpoint, tenant_id, payload, 0).await {
-            Ok((response, sent)) => Ok(heard(response, &sent, &endpoint.url).await),
+            Ok((response, secrets)) => Ok(heard(response, &secrets).await),
             Err(Answer { status: Some(status), words, .. }) => {
                 Ok(Heard { status, version: Version::default(), headers: HeaderMap::new(), words })
             }
@@ -150,29 +152,29 @@ impl Client {
         let shown = self.credential.show(&mut request, &[], clock::now()).await;
         shown.map_err(|error| unmade(error.into()))?;
         self.connector.prepare(&request.uri().clone(), request.headers_mut());
-        let sent = request.headers().clone();
+        let secrets = Secrets::of(request.headers(), &endpoint.url);
         match tokio::time::timeout(endpoint.remote_timeout, self.http.request(request)).await {
-            Ok(Ok(response)) => Ok(heard(response, &sent, &endpoint.url).await),
+            Ok(Ok(response)) => Ok(heard(response, &secrets).await),
             Ok(Err(error)) => Err(root(&error).to_string()),
             Err(_elapsed) => Err(format!("no answer within {:?}", endpoint.remote_timeout)),
         }
     }
 
-    /// One exchange, and one more if its token has gone stale. Also gives the headers that the one who answered was shown.
+    /// One exchange, and one more if its token has gone stale. Also gives the secrets that the one who answered was shown.
     async fn exchange(
         &self,
         endpoint: &config::Endpoint,
         tenant_id: &str,
         payload: &Payload,
         attempt: u32,
-    ) -> Result<(Response<Incoming>, HeaderMap), Answer> {
+    ) -> Result<(Response<Incoming>, Secrets), Answer> {
         let exchange = async || self.exchange_once(endpoint, tenant_id, payload, attempt).await;
-        let (response, shown, sent) = exchange().await?;
+        let (response, shown, secrets) = exchange().await?;
         if response.status() == StatusCode::UNAUTHORIZED && self.credential.refused(&shown) {
-            let (response, _, sent) = exchange().await?;
-            return Ok((response, sent));
+            let (response, _, secrets) = exchange().await?;
+            return Ok((response, secrets));
         }
-        Ok((response, sent))
+        Ok((response, secrets))
     }
 
     async fn exchange_once(
@@ -181,15 +183,15 @@ impl Client {
         tenant_id: &str,
         payload: &Payload,
         attempt: u32,
-    ) -> Result<(Response<Incoming>, Shown, HeaderMap), Answer> {
+    ) -> Result<(Response<Incoming>, Shown, Secrets), Answer> {
         let unmade =
             |error: PrepareError| no_answer(format!("the request could not be made: {}", Chain(&error)), false);
         let mut request = push_request(endpoint, tenant_id, payload, attempt).map_err(unmade)?;
         let shown = self.credential.show(&mut request, &payload.chunks, clock::now()).await;
         let shown = shown.map_err(|error| unmade(error.into()))?;
         match tokio::time::timeout(endpoint.remote_timeout, self.follow(endpoint, request, payload)).await {
-            Ok(Ok((response, sent))) if sent.contains_key(AUTHORIZATION) => Ok((response, shown, sent)),
-            Ok(Ok((response, sent))) => Ok((response, Shown::default(), sent)),
+            Ok(Ok((response, true, secrets))) => Ok((response, shown, secrets)),
+            Ok(Ok((response, false, secrets))) => Ok((response, Shown::default(), secrets)),
             Ok(Err(answer)) => Err(answer),
             Err(_elapsed) => {
                 Err(no_answer(format!("no answer within {:?} (remote_timeout)", endpoint.remote_timeout), true))
@@ -213,17 +215,18 @@ impl Client {
         }
     }
 
-    /// Sends, and follows 307 and 308, which keep method and body (RFC 9110 §15.4.8, §15.4.9). Also gives the headers
-    /// that the one who answered was shown.
+    /// Sends, and follows 307 and 308, which keep method and body (RFC 9110 §15.4.8, §15.4.9). Also says whether the one who
+    /// answered was shown the credential, and gives the secrets of the request.
     async fn follow(
         &self,
         endpoint: &config::Endpoint,
         mut request: Request<PayloadBody>,
         payload: &Payload,
-    ) -> Result<(Response<Incoming>, HeaderMap), Answer> {
+    ) -> Result<(Response<Incoming>, bool, Secrets), Answer> {
         for hop in 0..=REDIRECTS {
             let (uri, headers) = (request.uri().clone(), request.headers().clone());
             self.connector.prepare(&uri, request.headers_mut());
+            let secrets = Secrets::of(request.headers(), &endpoint.url);
             let response = match self.http.request(request).await {
                 Ok(response) => response,
                 Err(error) if error.is_connect() => {
@@ -237,7 +240,7 @@ impl Client {
                 if self.credential.is_signature() {
                     return Err(held(status, SIGNED.to_owned()));
                 }
-                match redirected(endpoint, &uri, headers, &response, payload) {
+                match redirected(endpoint, &uri, headers, &response, payload).map_err(|why| secrets.hide(&why)) {
                     Ok(next) if hop < REDIRECTS => {
                         request = next;
                         continue;
@@ -246,20 +249,19 @@ impl Client {
                     Err(why) => return Err(held(status, why)),
                 }
             }
-            return Ok((response, headers));
+            return Ok((response, headers.contains_key(AUTHORIZATION), secrets));
         }
         Err(no_answer("redirected without end".to_owned(), false))
     }
 }
 
-/// `sent`: the headers of the request.
 async fn read(
     endpoint: &config::Endpoint,
     response: Response<Incoming>,
     payload: &Payload,
-    sent: &HeaderMap,
+    secrets: &Secrets,
 ) -> Answer {
-    let Heard { status, headers, words, .. } = heard(response, sent, &endpoint.url).await;
+    let Heard { status, headers, words, .. } = heard(response, secrets).await;
     let outcome = match status {
         StatusCode::TOO_MANY_REQUESTS if !endpoint.queue.retry_on_http_429 => {
             Outcome::Refused { refusal: Refusal::TooMany, nothing_stored: true }
@@ -269,24 +271,12 @@ async fn read(
     Answer { outcome, status: Some(status), words }
 }
 
-/// `sent`: the headers of the request.
-async fn heard(response: Response<Incoming>, sent: &HeaderMap, url: &config::Url) -> Heard {
+/// `secrets`: those of the request.
+async fn heard(response: Response<Incoming>, secrets: &Secrets) -> Heard {
     let (head, body) = response.into_parts();
-    let words = without_secrets(first_words(body).await, sent, url);
+    let mut words = secrets.hide(&first_words(body, ANSWER_BYTES + secrets.longest()).await);
+    words.truncate(words.floor_char_boundary(ANSWER_BYTES));
     Heard { status: head.status, version: head.version, headers: head.headers, words }
-}
-
-/// Some endpoints repeat what they were shown, and their words go into logs, dead letters and the admin API.
-fn without_secrets(mut words: String, sent: &HeaderMap, url: &config::Url) -> String {
-    let shown = sent.values().filter(|value| value.is_sensitive()).filter_map(|value| value.to_str().ok());
-    // Of a header with its scheme, and without.
-    let shown = shown.map(|secret| secret.split_once(' ').map_or(secret, |(_scheme, bare)| bare));
-    for bare in shown.chain(url.query_secrets()) {
-        if !bare.is_empty() && words.contains(bare) {
-            words = words.replace(bare, "<hidden>");
-        }
-    }
-    words
 }
 
 fn no_answer(words: String, sent: bool) -> Answer {
@@ -449,26 +439,26 @@ fn sensitive(name: &str, text: &str) -> Result<HeaderValue, PrepareError> {
     Ok(value)
 }
 
-/// The start of an answer's body as one line. The status has decided already, so a body that is endless or does not come
+/// The start of an answer's body as one plain line. The status has decided already, so a body that is endless or does not come
 /// is cut off, and its connection with it.
-async fn first_words(mut body: Incoming) -> String {
+async fn first_words(mut body: Incoming, bytes: usize) -> String {
     let mut words: Vec<u8> = Vec::new();
     let deadline = tokio::time::Instant::now() + ANSWER_WITHIN;
-    while words.len() < ANSWER_BYTES {
+    while words.len() < bytes {
         let Ok(frame) = tokio::time::timeout_at(deadline, body.frame()).await else {
             break;
         };
         match frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    words.extend_from_slice(&data[..data.len().min(ANSWER_BYTES - words.len())]);
+                    words.extend_from_slice(&data[..data.len().min(bytes - words.len())]);
                 }
             }
             // The status was read: a body that breaks off changes nothing.
             Some(Err(_)) | None => break,
         }
     }
-    String::from_utf8_lossy(&words).split_whitespace().collect::<Vec<_>>().join(" ")
+    plain(&String::from_utf8_lossy(&words)).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// A request body of shared pieces with a known length.

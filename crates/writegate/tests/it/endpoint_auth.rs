@@ -416,14 +416,23 @@ fn what_an_endpoint_repeats_of_its_credentials_is_hidden_wherever_its_words_go()
             let shown = |name: &str| received.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
             let place = &received.path;
             let words = format!("{:?} {:?} for {place} is wrong", shown("authorization"), shown("x-key"));
+            // Of the third the place to go to repeats it.
+            if place.contains("elsewhere") {
+                return Reply::status(302).header("location", &format!("http://elsewhere.example/{place}"));
+            }
             Reply::status(400).body(ReplyBody::Bytes(words.into()))
         });
         let keys = "authorization: {credentials: planted-token}, http_headers: {X-Key: {secrets: [planted-key]}}";
         let in_query = format!("{}?api_key=planted-query", sink.url());
-        let setup = Setup::new().endpoint_with("a", &sink, keys).endpoint_at("b", &in_query);
+        let gone = format!("{}?to=elsewhere&api_key=planted-query", sink.url());
+        let setup = Setup::new().endpoint_with("a", &sink, keys).endpoint_at("b", &in_query).endpoint_at("c", &gone);
         let gateway = setup.start().await;
         gateway.accept(Protocol::V1, &request([sample_of("up", 1)])).await;
-        gateway.settled().await;
+        eventually("what the third is told", || async {
+            gateway.admin("/api/v1/status").await.contains("api_key=<hidden>, which would lose").then_some(())
+        })
+        .await;
+        eventually("letters of the others", || async { (gateway.dead_letters().await.len() == 2).then_some(()) }).await;
         let letters = serde_json::to_string(&gateway.dead_letters().await).unwrap();
         assert!(letters.contains("?api_key=<hidden>"), "{letters}");
         assert!(letters.contains("Bearer <hidden>") && letters.contains("is wrong"), "{letters}");

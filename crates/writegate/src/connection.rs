@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Which requests of a connection are being served; shared between the connection and its requests.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Serving(Arc<Requests>);
+pub(crate) struct Serving(Arc<Requests>);
 
 #[derive(Debug, Default)]
 struct Requests {
@@ -25,7 +25,7 @@ struct Requests {
 
 impl Serving {
     /// Marks a request as being served until the guard is dropped.
-    pub(super) fn begin(&self) -> ServingGuard {
+    pub(crate) fn begin(&self) -> ServingGuard {
         self.0.begun.fetch_add(1, Ordering::Relaxed);
         ServingGuard(self.clone())
     }
@@ -41,7 +41,7 @@ impl Serving {
 
 /// One request being served.
 #[derive(Debug)]
-pub(super) struct ServingGuard(Serving);
+pub(crate) struct ServingGuard(Serving);
 
 impl Drop for ServingGuard {
     fn drop(&mut self) {
@@ -52,7 +52,7 @@ impl Drop for ServingGuard {
 /// A stream whose reads fail once the peer took too long, while no request is being served. (During a request the body
 /// has a deadline of its own.)
 #[derive(Debug)]
-pub(super) struct Watched<S> {
+pub(crate) struct Watched<S> {
     stream: S,
     serving: Serving,
     header: Duration,
@@ -80,7 +80,7 @@ enum Waiting {
 const HTTP2_PREFACE_START: &[u8] = b"PRI * HT";
 
 impl<S> Watched<S> {
-    pub(super) fn new(stream: S, serving: Serving, header: Duration, idle: Duration) -> Self {
+    pub(crate) fn new(stream: S, serving: Serving, header: Duration, idle: Duration) -> Self {
         // A new connection owes its first header at once.
         let timer = Box::pin(sleep_until(Instant::now() + header));
         Self { stream, serving, header, idle, waiting: Waiting::Header, begun: 0, timer, blocked: None }
