@@ -7,6 +7,9 @@ use writegate_config::{Admin, AdminCredential, AdminPublic};
 /// Fetch Metadata Request Headers, "The Sec-Fetch-Site HTTP Request Header".
 const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
+/// The same, "The Sec-Fetch-Mode HTTP Request Header": `navigate` is somebody who follows a link.
+const MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+
 /// An admin request that is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Denied {
@@ -51,6 +54,10 @@ pub(super) fn check<B>(admin: &Admin, request: &Request<B>) -> Result<(), Denied
         return Err(Denied::Origin);
     }
     if !reads && header(SITE).is_some_and(|site| !["same-origin", "none"].contains(&site)) {
+        return Err(Denied::Site);
+    }
+    // It could not read what comes, but hold the places of taps, and have large answers made.
+    if reads && header(SITE) == Some("cross-site") && header(MODE) != Some("navigate") {
         return Err(Denied::Site);
     }
     if reads && is_public(admin.public, request.uri().path()) {
@@ -153,7 +160,14 @@ mod tests {
                 assert_eq!(site("POST", path, other), Err(Denied::Site), "{path} {other}");
             }
         }
-        assert_eq!(site("GET", "/", "cross-site"), Ok(()), "a link");
+        let read = |mode| {
+            let headers = [host, ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", mode)];
+            ask(&admin, "GET", "/api/v1/tap", &headers)
+        };
+        assert_eq!(read("navigate"), Ok(()), "a link");
+        for mode in ["no-cors", "cors", ""] {
+            assert_eq!(read(mode), Err(Denied::Site), "{mode}");
+        }
     }
 
     #[test]
