@@ -184,7 +184,7 @@ impl Writer {
             comment(&say.text(), indent).iter().for_each(|text| self.line(text));
         }
         let around = self.off;
-        self.off = around.or(part.is_off.then_some(indent));
+        self.off = around.or_else(|| part.is_off.then_some(indent));
         let start = format!("{:indent$}{dash}", "");
         match &part.value {
             Value::Text(text) => self.line(&format!("{start}{}{}", key(part), scalar(text, false))),
