@@ -109,6 +109,14 @@ fn secrets_are_carried_as_they_stand_and_are_in_no_note() {
     assert!(!import.notes.iter().any(|note| note.text.contains("hunter2")), "{import:?}");
 }
 
+#[test]
+fn a_flag_that_is_off_is_not_missed() {
+    let flags =
+        "vmagent -remoteWrite.url=http://a/b -envflag.enable=false -remoteWrite.shardByURL=false -streamAggr.config=";
+    let import = checked(of_vmagent("f", flags), Path::new(""));
+    assert_eq!(import.notes, []);
+}
+
 /// Entries as people write them, some of them wrong.
 fn entry() -> impl Strategy<Value = String> {
     let key = prop::sample::select(vec![

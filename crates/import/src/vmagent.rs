@@ -263,6 +263,10 @@ impl Reading<'_> {
         let mut others = Vec::new();
         for flag in self.flags.rest() {
             let name = plain(&flag.name);
+            // Set to what it is anyhow.
+            if matches!(flag.value.as_str(), "" | "0" | "false") {
+                continue;
+            }
             if is_scraping && (name.starts_with("promscrape.") || name == "httpListenAddr") {
                 others.push(flag);
             } else if let Some((_, why)) = NOT_NEEDED.iter().find(|(known, _)| *known == name) {
@@ -276,7 +280,7 @@ impl Reading<'_> {
             }
         }
         if is_scraping {
-            let kept = others.iter().map(|flag| format!("  -{}={} \\", flag.name, plain(&flag.value)));
+            let kept = others.iter().map(|flag| format!("  -{}={} \\", plain(&flag.name), plain(&flag.value)));
             let mut tail = vec![
                 "What vmagent keeps: it scrapes, and sends to Writegate.".to_owned(),
                 String::new(),
