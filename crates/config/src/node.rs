@@ -59,7 +59,13 @@ impl Node {
             max_aliases: 1_000,
             max_documents: 1,
         };
-        let options = serde_saphyr::options! { budget: budget, with_snippet: false, non_finite_float_policy: NonFiniteFloatPolicy::PassThrough };
+        // Comments are not looked at, however many there are.
+        let options = serde_saphyr::options! {
+            budget: budget,
+            emit_comments: false,
+            with_snippet: false,
+            non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
+        };
         match serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options) {
             Ok(raw) => Ok(place(raw, text)),
             Err(error) => {
@@ -246,6 +252,18 @@ mod tests {
             assert_eq!(parse(yaml).text(), Some(expected), "{yaml}");
             let nested = parse(&format!("é: [x, {yaml} ]  # ü\n"));
             assert!(show(&nested).contains(&format!("{expected:?}")), "{yaml}: {}", show(&nested));
+        }
+    }
+
+    #[test]
+    fn comments_may_be_as_many_as_there_are_lines() {
+        let comments = |indent: &str| format!("{indent}# one\n").repeat(200);
+        for text in [
+            format!("a:\n{}", comments("  ")),
+            format!("a:\n{}{}", comments("  "), comments("")),
+            format!("{}a:\n{}  - b\n{}c: d\n", comments(""), comments("  "), comments("    ")),
+        ] {
+            assert!(matches!(parse(&text).value, Value::Map(_)), "{text}");
         }
     }
 
