@@ -163,7 +163,7 @@ fn select(scrapes: &[Scrape]) -> Vec<Scrape> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/model.proptest-regressions"))), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/model.proptest-regressions"))), ..ProptestConfig::default() })]
 
     #[test]
     fn while_one_replica_is_there_no_hole_is_longer_than_an_interval(scenario in scenario(0)) {
