@@ -167,7 +167,8 @@ pub(crate) async fn start_receivers(directory: &Path) -> Option<(Running, Runnin
     let config = directory.join("receiver.yml");
     // A sender that got no answer sends again, also what is not its newest any more: receivers of retried data are run
     // with a window for it.
-    let text = "storage: {tsdb: {out_of_order_time_window: 30m}}\n";
+    // Of exemplars it keeps 100,000 if it is not told otherwise, which an hour of three senders has more than.
+    let text = "storage: {tsdb: {out_of_order_time_window: 2h}, exemplars: {max_exemplars: 2000000}}\n";
     std::fs::write(&config, text).expect("the configuration is written");
     let (mut command, base) = prometheus_command(prometheus, directory, "receiver");
     command.args(["--web.enable-remote-write-receiver", "--enable-feature=exemplar-storage,native-histograms"]);
