@@ -27,6 +27,10 @@ fn any(replica: u32, at: i64) -> (u32, i64, i64, Value) {
     (replica, at, at + 1, Value::Any)
 }
 
+fn stale(replica: u32, at: i64) -> (u32, i64, i64, Value) {
+    (replica, at, at + 1, Value::Stale)
+}
+
 #[test]
 fn a_series_of_one_replica_leaves_at_once_and_whole() {
     let points: Vec<_> = [0, 15, 30, 90, 105, 107, 600].map(|at| any(1, at)).into();
@@ -62,7 +66,6 @@ fn what_is_sent_again_or_out_of_order_leaves_once() {
 
 #[test]
 fn a_target_that_only_the_chosen_replica_has_lost_goes_on() {
-    let stale = |replica, at| (replica, at, at + 1, Value::Stale);
     let points = [
         any(1, 0),
         any(2, 5),
@@ -81,7 +84,6 @@ fn a_target_that_only_the_chosen_replica_has_lost_goes_on() {
 
 #[test]
 fn a_target_that_both_have_lost_ends_with_one_marker() {
-    let stale = |replica, at| (replica, at, at + 1, Value::Stale);
     let points = [
         any(1, 0),
         any(2, 5),

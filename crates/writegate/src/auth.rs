@@ -14,8 +14,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use identity::cache::{CacheKey, NoRandomness, VerifiedCache};
@@ -35,6 +33,7 @@ pub(crate) use self::provider::{Providers, Standing};
 use self::roles::Roles;
 use self::signed::Signers;
 pub(crate) use self::speaker::Speaker;
+use crate::basic_auth;
 use crate::clock::now_ms;
 use crate::offload::offload;
 use crate::tls::{Authorities, AuthorityReader, TlsError};
@@ -363,8 +362,7 @@ impl Authentication {
 
     /// A user and a password, or any user with a token as the password, for senders that know only that.
     async fn by_password(&self, shown: &str) -> Result<Speaker, Denied> {
-        let decoded = STANDARD.decode(shown).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        let decoded = decoded.ok_or(Denied::Format)?;
+        let decoded = basic_auth::decode(shown).ok_or(Denied::Format)?;
         // RFC 7617 §2: the first colon ends the user's name.
         let (username, password) = decoded.split_once(':').ok_or(Denied::Format)?;
         let key = self.remembered.key_of(&[b"basic", decoded.as_bytes()]);

@@ -7,7 +7,7 @@ use super::api::{ConfiguredEndpoint, EndpointStatus, Finding, FindingKind, Growi
 use crate::figures::{age, count, dead_letters, plural};
 
 /// From this lag on an endpoint is behind, and one that is down is bad.
-const BEHIND_SECONDS: f64 = 60.0;
+pub(super) const BEHIND_SECONDS: f64 = 60.0;
 /// Findings that are told; one says how many more there are.
 const MOST: usize = 30;
 

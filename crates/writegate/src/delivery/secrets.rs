@@ -1,11 +1,11 @@
 //! What a request showed and nobody is to read. Some endpoints repeat it, and their words go into logs, dead letters and the
 //! admin API: there it is hidden.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
 use writegate_config as config;
+
+use crate::basic_auth;
 
 /// Parts of a secret that are shorter are found in every other word.
 const SHORTEST_PART: usize = 4;
@@ -56,7 +56,7 @@ impl Secrets {
 
 /// The password in the credentials of the Basic scheme (RFC 7617).
 fn password(credentials: &str) -> Option<String> {
-    let text = String::from_utf8(BASE64_STANDARD.decode(credentials).ok()?).ok()?;
+    let text = basic_auth::decode(credentials)?;
     text.split_once(':').map(|(_, password)| password.to_owned()).filter(|password| password.len() >= SHORTEST_PART)
 }
 

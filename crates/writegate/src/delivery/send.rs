@@ -117,7 +117,7 @@ impl Client {
         self.tell_of_tls(&endpoint.name);
         match exchanged {
             // The status is the answer: its words may take a little longer.
-            Ok((response, secrets)) => read(endpoint, response, payload, &secrets).await,
+            Ok((response, sent)) => read(endpoint, response, payload, &sent).await,
             Err(answer) => answer,
         }
     }
@@ -130,7 +130,7 @@ impl Client {
         payload: &Payload,
     ) -> Result<Heard, String> {
         match self.exchange(endpoint, tenant_id, payload, 0).await {
-            Ok((response, secrets)) => Ok(heard(response, &secrets).await),
+            Ok((response, sent)) => Ok(heard(response, &sent, &endpoint.url).await),
             Err(Answer { status: Some(status), words, .. }) => {
                 Ok(Heard { status, version: Version::default(), headers: HeaderMap::new(), words })
             }
@@ -152,29 +152,29 @@ impl Client {
         let shown = self.credential.show(&mut request, &[], clock::now()).await;
         shown.map_err(|error| unmade(error.into()))?;
         self.connector.prepare(&request.uri().clone(), request.headers_mut());
-        let secrets = Secrets::of(request.headers(), &endpoint.url);
+        let sent = request.headers().clone();
         match tokio::time::timeout(endpoint.remote_timeout, self.http.request(request)).await {
-            Ok(Ok(response)) => Ok(heard(response, &secrets).await),
+            Ok(Ok(response)) => Ok(heard(response, &sent, &endpoint.url).await),
             Ok(Err(error)) => Err(root(&error).to_string()),
             Err(_elapsed) => Err(format!("no answer within {:?}", endpoint.remote_timeout)),
         }
     }
 
-    /// One exchange, and one more if its token has gone stale. Also gives the secrets that the one who answered was shown.
+    /// One exchange, and one more if its token has gone stale. Also gives the headers that the one who answered was shown.
     async fn exchange(
         &self,
         endpoint: &config::Endpoint,
         tenant_id: &str,
         payload: &Payload,
         attempt: u32,
-    ) -> Result<(Response<Incoming>, Secrets), Answer> {
+    ) -> Result<(Response<Incoming>, HeaderMap), Answer> {
         let exchange = async || self.exchange_once(endpoint, tenant_id, payload, attempt).await;
-        let (response, shown, secrets) = exchange().await?;
+        let (response, shown, sent) = exchange().await?;
         if response.status() == StatusCode::UNAUTHORIZED && self.credential.refused(&shown) {
-            let (response, _, secrets) = exchange().await?;
-            return Ok((response, secrets));
+            let (response, _, sent) = exchange().await?;
+            return Ok((response, sent));
         }
-        Ok((response, secrets))
+        Ok((response, sent))
     }
 
     async fn exchange_once(
@@ -183,15 +183,15 @@ impl Client {
         tenant_id: &str,
         payload: &Payload,
         attempt: u32,
-    ) -> Result<(Response<Incoming>, Shown, Secrets), Answer> {
+    ) -> Result<(Response<Incoming>, Shown, HeaderMap), Answer> {
         let unmade =
             |error: PrepareError| no_answer(format!("the request could not be made: {}", Chain(&error)), false);
         let mut request = push_request(endpoint, tenant_id, payload, attempt).map_err(unmade)?;
         let shown = self.credential.show(&mut request, &payload.chunks, clock::now()).await;
         let shown = shown.map_err(|error| unmade(error.into()))?;
         match tokio::time::timeout(endpoint.remote_timeout, self.follow(endpoint, request, payload)).await {
-            Ok(Ok((response, true, secrets))) => Ok((response, shown, secrets)),
-            Ok(Ok((response, false, secrets))) => Ok((response, Shown::default(), secrets)),
+            Ok(Ok((response, sent))) if sent.contains_key(AUTHORIZATION) => Ok((response, shown, sent)),
+            Ok(Ok((response, sent))) => Ok((response, Shown::default(), sent)),
             Ok(Err(answer)) => Err(answer),
             Err(_elapsed) => {
                 Err(no_answer(format!("no answer within {:?} (remote_timeout)", endpoint.remote_timeout), true))
@@ -215,18 +215,18 @@ impl Client {
         }
     }
 
-    /// Sends, and follows 307 and 308, which keep method and body (RFC 9110 §15.4.8, §15.4.9). Also says whether the one who
-    /// answered was shown the credential, and gives the secrets of the request.
+    /// Sends, and follows 307 and 308, which keep method and body (RFC 9110 §15.4.8, §15.4.9). Also gives the headers
+    /// that the one who answered was shown, and the proxy on the way.
     async fn follow(
         &self,
         endpoint: &config::Endpoint,
         mut request: Request<PayloadBody>,
         payload: &Payload,
-    ) -> Result<(Response<Incoming>, bool, Secrets), Answer> {
+    ) -> Result<(Response<Incoming>, HeaderMap), Answer> {
         for hop in 0..=REDIRECTS {
-            let (uri, headers) = (request.uri().clone(), request.headers().clone());
+            let uri = request.uri().clone();
             self.connector.prepare(&uri, request.headers_mut());
-            let secrets = Secrets::of(request.headers(), &endpoint.url);
+            let sent = request.headers().clone();
             let response = match self.http.request(request).await {
                 Ok(response) => response,
                 Err(error) if error.is_connect() => {
@@ -240,7 +240,8 @@ impl Client {
                 if self.credential.is_signature() {
                     return Err(held(status, SIGNED.to_owned()));
                 }
-                match redirected(endpoint, &uri, headers, &response, payload).map_err(|why| secrets.hide(&why)) {
+                let hide = |why: String| Secrets::of(&sent, &endpoint.url).hide(&why);
+                match redirected(endpoint, &uri, sent.clone(), &response, payload).map_err(hide) {
                     Ok(next) if hop < REDIRECTS => {
                         request = next;
                         continue;
@@ -249,19 +250,20 @@ impl Client {
                     Err(why) => return Err(held(status, why)),
                 }
             }
-            return Ok((response, headers.contains_key(AUTHORIZATION), secrets));
+            return Ok((response, sent));
         }
         Err(no_answer("redirected without end".to_owned(), false))
     }
 }
 
+/// `sent`: the headers of the request.
 async fn read(
     endpoint: &config::Endpoint,
     response: Response<Incoming>,
     payload: &Payload,
-    secrets: &Secrets,
+    sent: &HeaderMap,
 ) -> Answer {
-    let Heard { status, headers, words, .. } = heard(response, secrets).await;
+    let Heard { status, headers, words, .. } = heard(response, sent, &endpoint.url).await;
     let outcome = match status {
         StatusCode::TOO_MANY_REQUESTS if !endpoint.queue.retry_on_http_429 => {
             Outcome::Refused { refusal: Refusal::TooMany, nothing_stored: true }
@@ -271,11 +273,16 @@ async fn read(
     Answer { outcome, status: Some(status), words }
 }
 
-/// `secrets`: those of the request.
-async fn heard(response: Response<Incoming>, secrets: &Secrets) -> Heard {
+/// `sent`: the headers of the request.
+async fn heard(response: Response<Incoming>, sent: &HeaderMap, url: &config::Url) -> Heard {
     let (head, body) = response.into_parts();
-    let mut words = secrets.hide(&first_words(body, ANSWER_BYTES + secrets.longest()).await);
-    words.truncate(words.floor_char_boundary(ANSWER_BYTES));
+    let mut words = String::new();
+    // Who takes what is sent mostly says nothing.
+    if !body.is_end_stream() {
+        let secrets = Secrets::of(sent, url);
+        words = secrets.hide(&first_words(body, ANSWER_BYTES + secrets.longest()).await);
+        words.truncate(words.floor_char_boundary(ANSWER_BYTES));
+    }
     Heard { status: head.status, version: head.version, headers: head.headers, words }
 }
 

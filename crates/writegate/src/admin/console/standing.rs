@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::super::api::{EndpointStatus, Growing, TenantStatus};
+use super::super::findings::BEHIND_SECONDS;
 use super::Snapshot;
 
 /// In one word, the worst first.
@@ -26,9 +27,6 @@ pub(super) enum Standing {
     Removed,
     Idle,
 }
-
-/// From this lag on a row is behind.
-const BEHIND_SECONDS: f64 = 60.0;
 
 impl Standing {
     pub(super) fn of(row: &EndpointStatus) -> Self {
